@@ -1,0 +1,32 @@
+"""The frozen matches of a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """The frozen matches of a search, best first: what never changes, whatever is written.
+
+    Attributes
+    ----------
+    ordinals
+        int64 ``(n,)``: the assets, by their number in the library.
+    scores
+        float32 ``(n,)``, cosines.
+    faces
+        int32 ``(n,)``: ``face_no`` of each asset's best face.
+    total
+        Assets that match; more than ``n`` only without a threshold.
+    """
+
+    ordinals: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    total: int

@@ -1,0 +1,86 @@
+# The one runner of this project: `make` lists the commands.
+#
+# All that is built lives in .venv and build/. The first command sets up; a later one starts at once, unless the
+# native code, the manifests of the models or the project's metadata changed. Python edits are live.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PY := $(BIN)/python
+QUIETLY := sh .ci/quietly
+WITH_TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+# Folders are listed too: removing a file changes the time of its folder.
+NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp models -not -name '.*' -not -name '*~')
+CXX_FILES = $(shell find cpp tests -name '*.[ch]pp')
+
+# A warning stops CI, never a user whose compiler is newer than ours.
+ifeq ($(CI),true)
+  STRICT := -DFACEGREP_WERROR=ON
+  STRICT_PIP := -Ccmake.define.FACEGREP_WERROR=ON
+endif
+
+.PHONY: help setup demo test native-test lint asan clean
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: .venv/.installed  ## make .venv, build the native core, install facegrep editable
+
+demo: .venv/.installed  ## the main job on the portraits: add, search, print, write a page
+	@$(PY) -m facegrep demo
+
+test: native-test  ## all tests: ctest, then pytest
+	@$(PY) -m pytest
+
+native-test: .venv/.installed
+	@$(WITH_TOOLS) $(QUIETLY) build/log/debug-configure cmake --preset debug $(STRICT)
+	@$(WITH_TOOLS) $(QUIETLY) build/log/debug-build cmake --build --preset debug
+	@$(WITH_TOOLS) ctest --preset debug
+
+lint: .venv/.lint-tools  ## ruff, mypy, stubtest, codespell, clang-format, clang-tidy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy src $(wildcard benches) tests
+	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml facegrep._core
+	$(BIN)/codespell
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	@$(WITH_TOOLS) $(QUIETLY) build/log/tidy-configure cmake --preset tidy \
+	  -DPython_EXECUTABLE="$(CURDIR)/$(PY)" -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)"
+	printf '%s\n' $(filter %.cpp,$(CXX_FILES)) | xargs -P "$$(nproc)" -n 1 $(BIN)/clang-tidy -p build/tidy --quiet
+
+# A second environment that shares the packages of .venv but has its own, instrumented facegrep. The interpreter is not
+# instrumented, hence the preload (libstdc++ too: ASan must find __cxa_throw before the first extension is loaded) and
+# no leak check (CPython keeps much until it exits).
+ASAN := build/asan
+ASAN_TESTS = $(wildcard tests/test_index*.py tests/test_where*.py)
+asan: .venv/.installed  ## the native tests and those of FaceIndex under ASan and UBSan
+	@$(PY) -m venv --without-pip $(ASAN)/venv
+	@$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	  "$$($(ASAN)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	@$(QUIETLY) build/log/asan-build $(PY) -m pip --python $(ASAN)/venv/bin/python install --no-deps \
+	  --no-build-isolation -e . -Cbuild-dir=$(ASAN)/cmake -Ccmake.define.FACEGREP_TESTS=ON \
+	  -Ccmake.define.FACEGREP_SANITIZE=address,undefined $(STRICT_PIP)
+	@$(WITH_TOOLS) ctest --test-dir $(ASAN)/cmake --output-on-failure
+	@LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	  $(ASAN)/venv/bin/python -m pytest -p no:cacheprovider $(ASAN_TESTS)
+
+clean:  ## remove .venv and build
+	rm -rf .venv build
+
+.venv/.created:
+	@sh .ci/preflight '$(PYTHON)' '$(CXX)'
+	@echo 'setting up .venv (once; about a minute)'
+	@$(QUIETLY) build/log/venv $(PYTHON) -m venv --upgrade-deps .venv
+	@touch $@
+
+# Without build isolation: the build folder stays valid, so that a change in one C++ file compiles one file.
+.venv/.installed: .venv/.created $(NATIVE)
+	@echo 'building the native core and installing facegrep'
+	@$(QUIETLY) build/log/build-tools $(PY) -m pip install --group build
+	@$(QUIETLY) build/log/install $(PY) -m pip install --no-build-isolation -e '.[cpu]' --group test $(STRICT_PIP)
+	@touch $@
+
+.venv/.lint-tools: .venv/.installed pyproject.toml
+	@$(QUIETLY) build/log/lint-tools $(PY) -m pip install --group lint
+	@touch $@

@@ -46,7 +46,8 @@ lint: .venv/.lint-tools  ## ruff, mypy, stubtest, codespell, clang-format, clang
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 	@$(WITH_TOOLS) $(QUIETLY) build/log/tidy-configure cmake --preset tidy \
 	  -DPython_EXECUTABLE="$(CURDIR)/$(PY)" -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)"
-	printf '%s\n' $(filter %.cpp,$(CXX_FILES)) | xargs -P "$$(nproc)" -n 1 $(BIN)/clang-tidy -p build/tidy --quiet
+	@echo clang-tidy
+	@printf '%s\n' $(filter %.cpp,$(CXX_FILES)) | xargs -P "$$(nproc)" -n 1 $(BIN)/clang-tidy -p build/tidy --quiet
 
 # A second environment that shares the packages of .venv but has its own, instrumented facegrep. The interpreter is not
 # instrumented, hence the preload (libstdc++ too: ASan must find __cxa_throw before the first extension is loaded) and
@@ -63,7 +64,7 @@ asan: .venv/.installed  ## the native tests and those of FaceIndex under ASan an
 	@$(WITH_TOOLS) ctest --test-dir $(ASAN)/cmake --output-on-failure
 	@LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	  $(ASAN)/venv/bin/python -m pytest -p no:cacheprovider $(ASAN_TESTS)
+	  $(ASAN)/venv/bin/python -m pytest --capture=sys -p no:cacheprovider $(ASAN_TESTS)
 
 clean:  ## remove .venv and build
 	rm -rf .venv build

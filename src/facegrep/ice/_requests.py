@@ -1,0 +1,249 @@
+"""What each action takes: one struct an action, one annotated type a kind of parameter.
+
+Values arrive as strings. An empty optional one counts as absent; names that an action does not
+take are ignored, as gateways do - except for `Filter.strField1`-like ones (see `read_request`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+
+import msgspec
+
+from facegrep.ice import _bodies, _filters
+from facegrep.ice import _parameters as read
+from facegrep.ice._errors import invalid_parameter, missing_parameter
+from facegrep.ice._json import BadValue
+
+DEFAULT_LIBRARY = "ims-default-search-lib"
+
+
+def _reads(reader: Callable[[str], Any]) -> msgspec.Meta:
+    return msgspec.Meta(extra={"reader": reader})
+
+
+def _one_of(*words: str, refused: Mapping[str, str] | None = None) -> msgspec.Meta:
+    """Read one of `words`; `refused` has a reason of its own for words that others accept."""
+
+    def reader(raw: str) -> str:
+        if raw not in words:
+            expected = f"expected {' or '.join(words)}, got {raw!r}"
+            raise BadValue((refused or {}).get(raw, expected))
+        return raw
+
+    return _reads(reader)
+
+
+Name = Annotated[str, _reads(read.read_name)]
+OptionalName = Annotated[str | None, _reads(read.read_name)]
+NewLibraryName = Annotated[str, _reads(read.read_new_library_name)]
+MediaId = Annotated[str, _reads(read.read_media_id)]
+Url = Annotated[str, _reads(read.read_url)]
+PageNo = Annotated[int, _reads(read.read_page_number)]
+PageSize = Annotated[int, _reads(read.read_page_size)]
+Filters = Annotated[Mapping[str, _filters.Condition], _reads(_filters.read_custom_filters)]
+UtcCreate = Annotated[Mapping[str, int] | None, _reads(_filters.read_utc_create)]
+LibraryConfig = Annotated[str | None, _reads(_bodies.read_library_config)]
+MsgBody = Annotated[_bodies.MsgBody, _reads(_bodies.read_msg_body)]
+IndexConfig = Annotated[_bodies.IndexConfig | None, _reads(_bodies.read_index_config)]
+IndexStatus = Annotated[Literal["Active", "Deactive"] | None, _one_of("Active", "Deactive")]
+IndexType = Annotated[
+    Literal["face"],
+    _one_of("face", refused=dict.fromkeys(("mm", "aiLabel"), "facegrep has the face index only")),
+]
+SearchedMediaType = Annotated[
+    Literal["image", "video"] | None,
+    _one_of("image", "video", refused={"audio": "audio shows no faces; search image or video"}),
+]
+InsertedMediaType = Annotated[
+    Literal["image", "video"],
+    _one_of("image", "video", refused={"audio": "audio shows no faces; insert images"}),
+]
+
+
+class Request(msgspec.Struct, frozen=True, rename="pascal"):
+    """Base of all; `picture_parameter` is the one that a refused picture came by."""
+
+    picture_parameter: ClassVar[str] = "Input"
+
+
+class SearchMediaByFace(Request, frozen=True):
+    """Find the media that contain the person of a picture."""
+
+    picture_parameter: ClassVar[str] = "PersonImageUrl"
+
+    person_image_url: Url
+    face_search_token: Name
+    search_lib_name: Name = DEFAULT_LIBRARY
+    media_type: SearchedMediaType = None
+    namespace: OptionalName = None
+    custom_filters: Filters = {}
+    utc_create: UtcCreate = None
+    entity_id: OptionalName = None
+    page_no: PageNo = 1
+    page_size: PageSize = 10
+
+
+class CreateSearchLib(Request, frozen=True):
+    """Make a library, without an index."""
+
+    search_lib_name: NewLibraryName
+    search_lib_config: LibraryConfig = None
+
+
+class AlterSearchLib(Request, frozen=True):
+    """Replace a library's configuration."""
+
+    search_lib_name: Name
+    search_lib_config: LibraryConfig = None
+
+
+class QuerySearchLib(Request, frozen=True):
+    """Describe one library."""
+
+    search_lib_name: Name
+
+
+class DropSearchLib(Request, frozen=True):
+    """Delete a library and all that is in it."""
+
+    search_lib_name: Name
+
+
+class ListSearchLib(Request, frozen=True):
+    """Describe the account's libraries, page by page."""
+
+    page_no: PageNo = 1
+    page_size: PageSize = 10
+
+
+class CreateSearchIndex(Request, frozen=True):
+    """Give a library its face index."""
+
+    index_type: IndexType
+    search_lib_name: Name = DEFAULT_LIBRARY
+    index_status: IndexStatus = None
+    index_config: IndexConfig = None
+
+
+class AlterSearchIndex(Request, frozen=True):
+    """Switch a library's face index on or off."""
+
+    index_type: IndexType
+    search_lib_name: Name = DEFAULT_LIBRARY
+    index_status: IndexStatus = None
+    index_config: IndexConfig = None
+
+
+class QuerySearchIndex(Request, frozen=True):
+    """Describe a library's face index."""
+
+    index_type: IndexType
+    search_lib_name: Name = DEFAULT_LIBRARY
+
+
+class DropSearchIndex(Request, frozen=True):
+    """Take a library's face index away, its vectors with it."""
+
+    index_type: IndexType
+    search_lib_name: Name = DEFAULT_LIBRARY
+
+
+class InsertMediaToSearchLib(Request, frozen=True):
+    """Put one asset into a library."""
+
+    input: Url
+    search_lib_name: Name = DEFAULT_LIBRARY
+    media_id: Annotated[str | None, _reads(read.read_media_id)] = None
+    media_type: InsertedMediaType = "video"
+    msg_body: MsgBody = _bodies.MsgBody()
+    namespace: OptionalName = None
+
+
+class UpdateMediaToSearchLib(Request, frozen=True):
+    """Change what is told of an asset; `namespace` must be the one that it has."""
+
+    media_id: MediaId
+    msg_body: MsgBody
+    search_lib_name: Name = DEFAULT_LIBRARY
+    namespace: OptionalName = None
+
+
+class DeleteMediaFromSearchLib(Request, frozen=True):
+    """Take one asset out of a library; `namespace` must be the one that it has."""
+
+    media_id: MediaId
+    search_lib_name: Name = DEFAULT_LIBRARY
+    namespace: OptionalName = None
+
+
+class QueryMediaIndexJob(Request, frozen=True):
+    """Say how far the analysis of an asset is."""
+
+    media_id: MediaId
+    search_lib_name: Name = DEFAULT_LIBRARY
+
+
+R = TypeVar("R", bound=Request)
+
+
+def read_request(kind: type[R], params: Mapping[str, str]) -> R:
+    """Read the string parameters of an action.
+
+    Raises
+    ------
+    IceError
+        400 MissingParameter or 400 InvalidParameter, naming the parameter. Missing ones are
+        reported first, as the vendor's gateway does.
+    """
+    _refuse_flattened(kind, params)
+    given = {name: _text(name, params.get(name, "")) for name, *_ in _parameters(kind)}
+    for name, _, _, required in _parameters(kind):
+        if required and not given[name]:
+            raise missing_parameter(name)
+    values: dict[str, Any] = {}
+    for name, attribute, reader, _ in _parameters(kind):
+        if not given[name]:
+            continue
+        try:
+            values[attribute] = reader(given[name])
+        except BadValue as reason:
+            raise invalid_parameter(name, str(reason)) from reason
+    return kind(**values)
+
+
+@cache
+def _parameters(kind: type[Request]) -> tuple[tuple[str, str, Callable[[str], Any], bool], ...]:
+    """List an action's parameters: wire name, attribute, reader, required."""
+    return tuple(
+        (field.encode_name, field.name, _reader(field.type), field.required)
+        for field in msgspec.structs.fields(kind)
+    )
+
+
+def _reader(annotated: object) -> Callable[[str], Any]:
+    _, meta = get_args(annotated)
+    reader: Callable[[str], Any] = meta.extra["reader"]
+    return reader
+
+
+def _text(name: str, raw: object) -> str:
+    if not isinstance(raw, str):
+        raise invalid_parameter(name, f"values are strings, got {type(raw).__name__}")
+    try:
+        raw.encode()
+    except UnicodeEncodeError as error:
+        raise invalid_parameter(name, f"not valid Unicode at {error.start}") from error
+    return raw
+
+
+def _refuse_flattened(kind: type[Request], params: Mapping[str, str]) -> None:
+    # The vendor's SDK turns a dict given for CustomFilters into `CustomFilters.strField1=x`.
+    # Ignored as unknown names are, it would widen the answer to what the caller filtered out.
+    known = {name for name, *_ in _parameters(kind)}
+    for key in map(str, params):
+        name, dot, _ = key.partition(".")
+        if dot and name in known:
+            raise invalid_parameter(name, f"expected one JSON text, got the flattened name {key!r}")

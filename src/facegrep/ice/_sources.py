@@ -1,0 +1,146 @@
+"""From PersonImageUrl or Input to the bytes of a picture, from where the embedder allows it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from facegrep._errors import InvalidArgumentError, PictureError
+from facegrep.media import MAX_BYTES, read_data_url
+
+Fetcher = Callable[[str], bytes]
+
+_FETCHED_SCHEMES = ("http", "https", "oss")
+
+
+class Sources:
+    """Reads pictures by URL: ``data:`` always, ``file:`` under roots, the network by a fetcher.
+
+    Parameters
+    ----------
+    files
+        One folder or several. A ``file:`` URL must lead into one of them after all symbolic links
+        are followed; without any, ``file:`` is refused.
+    fetcher
+        Gets the bytes of an ``http:``, ``https:`` or ``oss:`` URL; without it they are refused.
+        What it raises becomes a refusal that tells the caller nothing, but for a `PictureError`,
+        whose reason is shown.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A root that is not a folder.
+    """
+
+    def __init__(
+        self,
+        files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+        fetcher: Fetcher | None = None,
+    ) -> None:
+        given = (files,) if isinstance(files, (str, os.PathLike)) else files
+        self._roots = tuple(_root(path) for path in given)
+        self._fetcher = fetcher
+
+    def read(self, url: str) -> tuple[bytes, str | None]:
+        """Return the bytes behind `url`, and the name to keep, by which to read them again.
+
+        The name is the real path of a file, the URL of what was fetched, None for ``data:``.
+
+        Raises
+        ------
+        PictureError
+            Refused, not there, or too large; its reason is fit for a remote caller.
+        """
+        scheme = url.partition(":")[0].lower()
+        if scheme == "data":
+            return read_data_url(url), None
+        if scheme == "file":
+            path = _path(url)
+            return _read_below(self._roots, path), path
+        if scheme not in _FETCHED_SCHEMES:
+            raise _refused("expected a data:, file:, http(s): or oss: URL")
+        if self._fetcher is None:
+            raise _refused(f"this service has no access to the network, so no {scheme}: URLs")
+        return self._fetch(self._fetcher, url), url
+
+    @staticmethod
+    def _fetch(fetcher: Fetcher, url: str) -> bytes:
+        try:
+            data = fetcher(url)
+        except PictureError:
+            raise
+        except Exception as error:
+            raise _refused("the picture could not be fetched") from error
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"the fetcher must return bytes, got {type(data).__name__}")
+        if len(data) > MAX_BYTES:
+            raise _refused(f"more than {MAX_BYTES // 2**20} MiB")
+        return bytes(data)
+
+
+def _root(path: str | os.PathLike[str]) -> str:
+    real = os.path.realpath(path)
+    if not Path(real).is_dir():
+        raise InvalidArgumentError(f"files: expected folders, got {os.fspath(path)!r}")
+    return real
+
+
+def _path(url: str) -> str:
+    """Give the real path that a ``file:`` URL names, every symbolic link followed."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _refused("malformed URL") from error
+    if parts.netloc.lower() not in ("", "localhost"):
+        raise _refused("a file: URL names no host but localhost")
+    if "?" in url or "#" in url:
+        raise _refused("percent-encode '?' and '#' in a file: URL")
+    if "%2f" in parts.path.lower():
+        raise _refused("an encoded slash in a file: URL")
+    path = unquote_to_bytes(parts.path)
+    if not path.startswith(b"/") or b"\0" in path:
+        raise _refused("a file: URL has an absolute path, without NUL")
+    try:
+        return os.path.realpath(path).decode()
+    except UnicodeDecodeError as error:  # no store can keep it as text
+        raise _refused("the path of a file: URL is UTF-8") from error
+
+
+def _read_below(roots: tuple[str, ...], path: str) -> bytes:
+    root = next((root for root in roots if Path(path).is_relative_to(root)), None)
+    if root is None or path == root:
+        # The same words whether or not there is such a file.
+        raise _refused("not in a folder that this service may read")
+    try:
+        return _read_nofollow(root, Path(path).relative_to(root).parts)
+    except OSError as error:
+        raise _refused((error.strerror or "not readable").lower()) from error
+
+
+def _read_nofollow(root: str, parts: tuple[str, ...]) -> bytes:
+    """Open `parts` one below the other; a link made since the path was resolved is refused."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(root, flags | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, flags | os.O_DIRECTORY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        # O_NONBLOCK: opening a pipe without a writer returns at once, to be refused by fstat.
+        below = os.open(parts[-1], flags | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    with os.fdopen(below, "rb") as file:
+        if not stat.S_ISREG(os.fstat(below).st_mode):
+            raise _refused("not a regular file")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise _refused(f"more than {MAX_BYTES // 2**20} MiB")
+    return data
+
+
+def _refused(reason: str) -> PictureError:
+    return PictureError(f"cannot read the picture of the URL: {reason}", reason=reason)

@@ -1,0 +1,229 @@
+"""Pictures in, faces with embeddings out."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facegrep._errors import InvalidArgumentError, ModelError
+from facegrep.vision._align import align
+from facegrep.vision._detector import Detector
+from facegrep.vision._embedder import Embedder
+from facegrep.vision._faces import Analysis, Detections, Face, RefusedFace
+from facegrep.vision._graphs import Precision
+from facegrep.vision._manifest import DetectorManifest, EmbedderManifest, load_manifest
+from facegrep.vision._runtime import CPU, Device
+
+Pixels = NDArray[np.uint8]
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+# A GPU is filled by one large batch; a core by one picture (larger batches leave its cache).
+_CUDA_DETECT_BATCH, _CUDA_EMBED_BATCH = 16, 128
+
+
+class FaceAnalyzer:
+    """Finds, aligns and embeds faces.
+
+    Parameters
+    ----------
+    model
+        An embedder's name or id; its manifest names the detector.
+    device
+        ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where it works. See `provider` for which it was.
+    precision
+        ``"fp32"``, or ``"int8"`` for the uint8 graph (CPU only). Embeddings of both compare.
+    threads
+        Cores to use at most, over all callers; by default those this process may run on.
+
+    Attributes
+    ----------
+    model_id, dim, threshold_floor
+        From the manifest. Vectors of different ids do not compare.
+    precision
+        As asked for.
+    provider
+        The provider that runs the embedder, as its session says: ``"CPUExecutionProvider"``, ...
+
+    Raises
+    ------
+    InvalidArgumentError
+        An argument is not one of those above.
+    ModelError
+        Weights or onnxruntime are missing or damaged.
+    DeviceUnavailableError
+        ``device="cuda"`` and there is none; never a silent run on the CPU.
+
+    Notes
+    -----
+    Thread-safe. On the CPU, results do not depend on what else is in a batch, bit for bit. Nothing
+    is downloaded; the first use on a machine folds the weights (0.7 s) into the cache folder.
+    """
+
+    def __init__(
+        self,
+        model: str = "sface",
+        *,
+        device: Device = "auto",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+    ) -> None:
+        if precision not in ("fp32", "int8"):
+            raise InvalidArgumentError(f"precision: expected 'fp32' or 'int8', got {precision!r}")
+        if precision == "int8" and device == "cuda":
+            raise InvalidArgumentError("precision 'int8' runs on the CPU only; use 'fp32' on CUDA")
+        if threads is not None and threads < 1:
+            raise InvalidArgumentError(f"threads: expected at least 1, got {threads}")
+        found = load_manifest(model)
+        if not isinstance(found.manifest, EmbedderManifest):
+            raise InvalidArgumentError(f"model {model!r} finds faces but does not embed them")
+        detector = load_manifest(found.manifest.detector)
+        if not isinstance(detector.manifest, DetectorManifest):
+            raise ModelError(
+                f"model {model!r} names {detector.name!r} as its detector, which is none; correct "
+                f"{found.folder / 'manifest.toml'}"
+            )
+        self.model_id: str = found.manifest.id
+        self.dim: int = found.manifest.dim
+        self.threshold_floor: float = found.manifest.threshold_floor
+        self.precision: Precision = precision
+        self._crop = found.manifest.crop
+        self._embedder = Embedder(found, found.manifest, precision, device)
+        self._detector = Detector(detector, detector.manifest, device)
+        self.provider: str = self._embedder.provider
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        on_cpu = self.provider == CPU
+        self._detect_batch = 1 if self._detector.provider == CPU else _CUDA_DETECT_BATCH
+        self._embed_batch = 1 if on_cpu else _CUDA_EMBED_BATCH
+        self._workers = ThreadPoolExecutor(threads or cores, "facegrep-vision")
+
+    def analyze(self, pictures: Sequence[Pixels]) -> list[Analysis]:
+        """Find and embed the faces of RGB pictures.
+
+        Parameters
+        ----------
+        pictures
+            uint8 (h, w, 3) each, of any sizes.
+
+        Returns
+        -------
+        analyses
+            One a picture, in order.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A picture has another dtype or shape.
+        """
+        detections = self.detect(pictures)
+        crops = self._map(
+            lambda pair: [align(pair[0], face.landmarks, self._crop) for face in pair[1].faces],
+            list(zip(pictures, detections, strict=True)),
+        )
+        embeddings, valid = self._embed([crop for some in crops for crop in some])
+        analyses, row = [], 0
+        for found in detections:
+            faces, refused = [], list(found.refused)
+            for face in found.faces:
+                if valid[row]:
+                    faces.append(Face(face.box, face.score, face.landmarks, embeddings[row]))
+                else:
+                    reason = "the model gave no finite embedding"
+                    refused.append(RefusedFace(face.box, face.score, reason))
+                row += 1
+            analyses.append(Analysis(tuple(faces), tuple(refused)))
+        return analyses
+
+    def detect(self, pictures: Sequence[Pixels]) -> list[Detections]:
+        """Find the faces of RGB pictures, without embedding them: the first stage of `analyze`."""
+        for index, picture in enumerate(pictures):
+            _require_picture(picture, f"pictures[{index}]")
+        canvases = self._map(self._detector.canvas, pictures)
+        sizes = defaultdict(list)
+        for index, canvas in enumerate(canvases):
+            sizes[canvas.pixels.shape].append(index)
+        batches = [batch for same in sizes.values() for batch in _cut(same, self._detect_batch)]
+        found = self._map(
+            lambda batch: self._detector.find(
+                [pictures[index] for index in batch], [canvases[index] for index in batch]
+            ),
+            batches,
+        )
+        by_index = {
+            index: detections
+            for batch, some in zip(batches, found, strict=True)
+            for index, detections in zip(batch, some, strict=True)
+        }
+        return [by_index[index] for index in range(len(pictures))]
+
+    def align(self, picture: Pixels, detections: Detections) -> NDArray[np.uint8]:
+        """Cut the kept faces of one picture out: uint8 (n, side, side, 3), the second stage."""
+        _require_picture(picture, "picture")
+        crops = [align(picture, face.landmarks, self._crop) for face in detections.faces]
+        return np.stack(crops) if crops else np.empty((0, *self._embedder.crop_shape), np.uint8)
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed aligned RGB crops (n, side, side, 3), the third stage.
+
+        Returns
+        -------
+        embeddings
+            float32 (n, dim), rows of length 1.
+
+        Raises
+        ------
+        InvalidArgumentError
+            Crops of another shape or dtype.
+        ModelError
+            The model gave no finite embedding of a crop; nothing non-finite is ever returned.
+        """
+        if crops.dtype != np.uint8 or crops.shape[1:] != self._embedder.crop_shape:
+            raise InvalidArgumentError(
+                f"crops: expected uint8 {('n', *self._embedder.crop_shape)}, got {crops.dtype} "
+                f"{crops.shape}"
+            )
+        embeddings, valid = self._embed(list(crops))
+        if not valid.all():
+            raise ModelError(f"crop {int(np.argmin(valid))}: the model gave no finite embedding")
+        return embeddings
+
+    def _embed(
+        self, crops: Sequence[NDArray[np.uint8]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        if not crops:
+            return np.empty((0, self.dim), np.float32), np.empty(0, bool)
+        batches = _cut(crops, self._embed_batch)
+        parts = self._map(lambda batch: self._embedder.embed(np.stack(batch)), batches)
+        embeddings, valid = zip(*parts, strict=True)
+        return np.concatenate(embeddings), np.concatenate(valid)
+
+    def _map(self, function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
+        """Apply a function on the workers; results in order."""
+        if len(items) == 1:  # nothing to share out, and a query saves the hop
+            return [function(items[0])]
+        return list(self._workers.map(function, items))
+
+
+def _require_picture(picture: Pixels, name: str) -> None:
+    if not isinstance(picture, np.ndarray):
+        raise InvalidArgumentError(f"{name}: expected an array, got {type(picture).__name__}")
+    if (
+        picture.dtype != np.uint8
+        or picture.ndim != 3
+        or picture.shape[2] != 3
+        or 0 in picture.shape
+    ):
+        raise InvalidArgumentError(
+            f"{name}: expected uint8 (h, w, 3) of at least one pixel, got {picture.dtype} "
+            f"{picture.shape}"
+        )
+
+
+def _cut(items: Sequence[_T], length: int) -> list[Sequence[_T]]:
+    return [items[start : start + length] for start in range(0, len(items), length)]

@@ -1,0 +1,87 @@
+"""Which faces a picture shows, and which of them count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facegrep.vision import _yunet
+from facegrep.vision._faces import Box, Detections, FoundFace, RefusedFace
+from facegrep.vision._manifest import DetectorManifest, Model
+from facegrep.vision._network import Network
+from facegrep.vision._runtime import Device
+
+# YuNet knows faces of about 10 to 300 px. Where it finds none, the picture may be a face from edge
+# to edge; a black frame makes it a smaller part of the canvas.
+_SECOND_LOOK_BORDER = 0.5
+
+
+class Detector:
+    """A face detector. Reentrant.
+
+    Parameters
+    ----------
+    model
+        A model whose manifest is a `DetectorManifest`.
+    device
+        See `create_session`.
+    """
+
+    def __init__(self, model: Model, manifest: DetectorManifest, device: Device) -> None:
+        self._detection = manifest.detection
+        self._network = Network(model, "folded", device, _yunet.OUTPUT_NAMES)
+        self.provider = self._network.provider
+
+    def canvas(self, picture: NDArray[np.uint8]) -> _yunet.Canvas:
+        """Return the picture as the network sees it; pictures of one canvas size share a batch."""
+        return _yunet.draw(picture, self._detection)
+
+    def find(
+        self, pictures: Sequence[NDArray[np.uint8]], canvases: Sequence[_yunet.Canvas]
+    ) -> list[Detections]:
+        """Find the faces of pictures whose canvases have one size."""
+        found = self._look(pictures, canvases)
+        for index, picture in enumerate(pictures):
+            if not found[index].faces:
+                framed = _yunet.draw(picture, self._detection, border=_SECOND_LOOK_BORDER)
+                second = self._look([picture], [framed])[0]
+                if second.faces:
+                    found[index] = second
+        return found
+
+    def _look(
+        self, pictures: Sequence[NDArray[np.uint8]], canvases: Sequence[_yunet.Canvas]
+    ) -> list[Detections]:
+        outputs = self._network.run(np.stack([canvas.pixels for canvas in canvases]))
+        return [
+            self._sort_out(_yunet.decode(outputs, index, canvas, self._detection), picture.shape)
+            for index, (picture, canvas) in enumerate(zip(pictures, canvases, strict=True))
+        ]
+
+    def _sort_out(self, found: _yunet.Candidates, shape: tuple[int, ...]) -> Detections:
+        faces, refused = [], []
+        for raw, landmarks, raw_score in zip(*found, strict=True):
+            box, score = _inside(raw, shape), float(raw_score)
+            if score < self._detection.score_min:
+                reason = f"detector score below {self._detection.score_min:g}"
+            elif min(box.width, box.height) < self._detection.face_side_min_px:
+                reason = f"smaller than {self._detection.face_side_min_px} px"
+            else:
+                faces.append(FoundFace(box, score, landmarks))
+                continue
+            if box.width > 0 and box.height > 0:
+                refused.append(RefusedFace(box, score, reason))
+        faces.sort(key=lambda face: -face.box.width * face.box.height)
+        refused.sort(key=lambda face: -face.box.width * face.box.height)
+        return Detections(tuple(faces), tuple(refused))
+
+
+def _inside(raw: NDArray[np.float32], shape: tuple[int, ...]) -> Box:
+    """Clip a box to the picture."""
+    height, width = shape[:2]
+    x, y, w, h = map(float, raw)
+    left, right = (min(max(value, 0.0), float(width)) for value in (x, x + w))
+    top, bottom = (min(max(value, 0.0), float(height)) for value in (y, y + h))
+    return Box(left, top, right - left, bottom - top)

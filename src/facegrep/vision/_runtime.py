@@ -1,0 +1,180 @@
+"""onnxruntime: imported late, diagnosed when it is not whole, asked for a device, kept silent."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import importlib.metadata
+import io
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facegrep._errors import DeviceUnavailableError, InvalidArgumentError, ModelError
+
+Device = Literal["auto", "cpu", "cuda"]
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+_PACKAGES = ("onnxruntime", "onnxruntime-gpu")
+_REINSTALL = (
+    "run: pip uninstall -y onnxruntime onnxruntime-gpu, then install one: "
+    "pip install 'facegrep[cpu]' or pip install 'facegrep[gpu]'"
+)
+
+
+class Tensor(Protocol):
+    """An input or output of a graph."""
+
+    name: str
+
+
+class Session(Protocol):
+    """What facegrep uses of onnxruntime.InferenceSession."""
+
+    def get_inputs(self) -> Sequence[Tensor]: ...
+    def get_outputs(self) -> Sequence[Tensor]: ...
+    def get_providers(self) -> list[str]: ...
+    def run(self, names: list[str], feed: dict[str, NDArray[np.float32]]) -> list[Any]: ...
+    def io_binding(self) -> Any: ...  # noqa: ANN401 - onnxruntime has no types
+    def run_with_iobinding(self, binding: object) -> None: ...
+
+
+def installed_packages() -> dict[str, str]:
+    """Return the versions of the onnxruntime packages that are installed, by package name."""
+    found = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def package_problem() -> str | None:
+    """Say what is wrong with the installed onnxruntime packages, None when nothing is."""
+    packages = installed_packages()
+    if not packages:
+        return "onnxruntime is not installed; run: pip install 'facegrep[cpu]' (or [gpu])"
+    if len(packages) > 1:
+        return (
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files; "
+            + _REINSTALL
+        )
+    return None
+
+
+def onnxruntime() -> ModuleType:
+    """Import onnxruntime.
+
+    Raises
+    ------
+    ModelError
+        It is not installed, or an empty folder is left of it: uninstalling one of its two
+        packages takes the files of the other along.
+    """
+    try:
+        module = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise ModelError(package_problem() or f"onnxruntime does not load: {error}") from error
+    if not hasattr(module, "InferenceSession"):
+        raise ModelError(f"the package onnxruntime has been emptied; {_REINSTALL}")
+    return module
+
+
+def create_session(graph: bytes, device: Device) -> Session:
+    """Load a graph into a session that runs in the thread which calls it.
+
+    Parameters
+    ----------
+    graph
+        An ONNX model without files beside it.
+    device
+        ``"cpu"`` and ``"cuda"`` mean what they say; ``"auto"`` is CUDA where it works.
+
+    Returns
+    -------
+    session
+        Its ``run`` may be called from many threads at once.
+
+    Raises
+    ------
+    DeviceUnavailableError
+        CUDA was asked for and is not to be had; the message says what is missing.
+    ModelError
+        onnxruntime cannot load the graph.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InvalidArgumentError(f"device: expected 'auto', 'cpu' or 'cuda', got {device!r}")
+    runtime = onnxruntime()
+    if device != "cpu":
+        try:
+            return _cuda_session(runtime, graph)
+        except DeviceUnavailableError:
+            if device == "cuda":
+                raise
+    return _session(runtime, graph, [CPU])
+
+
+def cuda_problem(runtime: ModuleType) -> str | None:
+    """Say why CUDA cannot even be tried, None when it can."""
+    if CUDA not in runtime.get_available_providers():
+        return package_problem() or (
+            "the installed onnxruntime is the CPU build; run: pip uninstall -y onnxruntime, "
+            "then pip install 'facegrep[gpu]'"
+        )
+    # Asked of the driver itself: onnxruntime lists CUDA on machines without a GPU, too, and
+    # complains on stderr when it is tried there.
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "there is no NVIDIA driver on this machine (libcuda.so.1 is missing)"
+    count = ctypes.c_int(0)
+    status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
+    if status != 0:
+        return f"the NVIDIA driver does not start (CUDA error {status})"
+    return None if count.value > 0 else "the NVIDIA driver sees no GPU"
+
+
+def _cuda_session(runtime: ModuleType, graph: bytes) -> Session:
+    problem = cuda_problem(runtime)
+    if problem is not None:
+        raise DeviceUnavailableError(f"device 'cuda' cannot be used: {problem}")
+    # preload_dlls prints what it misses instead of raising: that is the reason to give.
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        if hasattr(runtime, "preload_dlls"):
+            runtime.preload_dlls()
+    # Full fp32 products: TF32 would move scores by 1e-3. The search for the fastest algorithm
+    # is the heuristic one since canvas sizes vary.
+    options = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    runtime.set_default_logger_severity(4)
+    try:
+        session = _session(runtime, graph, [(CUDA, options), CPU])
+    finally:
+        runtime.set_default_logger_severity(2)
+    if session.get_providers()[0] != CUDA:
+        missing = " ".join(said.getvalue().split()) or "its libraries do not load"
+        raise DeviceUnavailableError(
+            f"device 'cuda' cannot be used: {missing}; run: pip install "
+            "'onnxruntime-gpu[cuda,cudnn]'"
+        )
+    return session
+
+
+def _session(runtime: ModuleType, graph: bytes, providers: list[Any]) -> Session:
+    options = runtime.SessionOptions()
+    # One thread, the caller's. Parallel callers are faster than threads inside (two callers:
+    # 112 faces/s; one caller of two threads: 101), and spinning threads cost others their core.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    # Plans made for one canvas size are of no use for the next.
+    options.enable_mem_pattern = False
+    try:
+        session: Session = runtime.InferenceSession(graph, options, providers=providers)
+    except Exception as error:  # onnxruntime's errors share no base but Exception
+        raise ModelError(f"onnxruntime cannot load the graph: {error}") from error
+    return session

@@ -40,12 +40,8 @@ def read_custom_filters(raw: str) -> Mapping[str, Condition]:
     where: dict[str, Condition] = {}
     for name in filters.__struct_fields__:
         wanted = getattr(filters, name)
-        if isinstance(wanted, Range):
-            where[name] = _bounds(wanted, name)
-        elif isinstance(wanted, list):
-            where[name] = sorted(set(wanted))  # any-of has no order: one spelling, one condition
-        elif wanted is not UNSET:
-            where[name] = wanted
+        if wanted is not UNSET:
+            where[name] = _bounds(wanted, name) if isinstance(wanted, Range) else wanted
     return where
 
 

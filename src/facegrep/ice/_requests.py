@@ -14,7 +14,7 @@ import msgspec
 
 from facegrep.ice import _bodies, _filters
 from facegrep.ice import _parameters as read
-from facegrep.ice._errors import invalid_parameter, missing_parameter
+from facegrep.ice._errors import IceError, invalid_parameter, missing_parameter
 from facegrep.ice._json import BadValue
 
 DEFAULT_LIBRARY = "ims-default-search-lib"
@@ -189,7 +189,7 @@ class QueryMediaIndexJob(Request, frozen=True):
 R = TypeVar("R", bound=Request)
 
 
-def read_request(kind: type[R], params: Mapping[str, str]) -> R:
+def read_request(kind: type[R], params: object) -> R:
     """Read the string parameters of an action.
 
     Raises
@@ -198,6 +198,9 @@ def read_request(kind: type[R], params: Mapping[str, str]) -> R:
         400 MissingParameter or 400 InvalidParameter, naming the parameter. Missing ones are
         reported first, as the vendor's gateway does.
     """
+    if not isinstance(params, Mapping):
+        got = type(params).__name__
+        raise IceError(400, "InvalidParameter", f"Expected a mapping of parameters, got {got}.")
     _refuse_flattened(kind, params)
     given = {name: _text(name, params.get(name, "")) for name, *_ in _parameters(kind)}
     for name, _, _, required in _parameters(kind):
@@ -239,7 +242,7 @@ def _text(name: str, raw: object) -> str:
     return raw
 
 
-def _refuse_flattened(kind: type[Request], params: Mapping[str, str]) -> None:
+def _refuse_flattened(kind: type[Request], params: Mapping[object, object]) -> None:
     # The vendor's SDK turns a dict given for CustomFilters into `CustomFilters.strField1=x`.
     # Ignored as unknown names are, it would widen the answer to what the caller filtered out.
     known = {name for name, *_ in _parameters(kind)}

@@ -1,0 +1,87 @@
+"""Assets of a library: put in, described anew, taken out, and how their analysis went."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, UnsetType
+
+from facegrep._errors import AlreadyExistsError
+from facegrep.ice import _requests as requests
+from facegrep.ice._context import Context, Reply
+from facegrep.ice._errors import invalid_parameter, not_found
+
+if TYPE_CHECKING:
+    from facegrep._engine_results import Media
+
+
+def insert_media(context: Context, request: requests.InsertMediaToSearchLib) -> Reply:
+    """Store an image and, under an active face index, analyse it; the same again is no change."""
+    if request.media_type == "video":
+        reason = "video cannot be inserted yet, and is the default: say MediaType=image"
+        raise invalid_parameter("MediaType", reason)
+    library = context.engine.library(request.search_lib_name)  # before anything is fetched
+    media_id = request.media_id or uuid.uuid4().hex
+    data, source = context.sources.read(request.input)
+    title = request.msg_body.title
+    try:
+        context.engine.add(
+            library.name,
+            media_id=media_id,
+            source=data,
+            media_type=request.media_type,
+            namespace=request.namespace,
+            fields=request.msg_body.fields(),
+            title=None if isinstance(title, UnsetType) else title,
+        )
+    except AlreadyExistsError as error:
+        reason = f"{media_id!r} is in the library already, with other content"
+        raise invalid_parameter("MediaId", reason) from error
+    return {"MediaId": media_id}
+
+
+def update_media(context: Context, request: requests.UpdateMediaToSearchLib) -> Reply:
+    """Change the title; custom fields are fixed at insert, as the vendor has it."""
+    if request.msg_body.customFields is not UNSET:
+        raise invalid_parameter("MsgBody", "customFields cannot be modified")
+    media = _media(context, request)
+    if not isinstance(request.msg_body.title, UnsetType):
+        context.engine.update(request.search_lib_name, media.media_id, title=request.msg_body.title)
+    return {"MediaId": media.media_id}
+
+
+def delete_media(context: Context, request: requests.DeleteMediaFromSearchLib) -> Reply:
+    """Take an asset out, its faces with it."""
+    media = _media(context, request)
+    if not context.engine.delete(request.search_lib_name, media_ids=[media.media_id]):
+        raise not_found(f"the media {media.media_id!r} does not exist")  # somebody was faster
+    return {"MediaId": media.media_id}
+
+
+def query_media_index_job(context: Context, request: requests.QueryMediaIndexJob) -> Reply:
+    """Tell how the analysis of an asset went; no job when none was asked for."""
+    job = context.engine.get(request.search_lib_name, request.media_id).job
+    if job is None:
+        return {"IndexJobInfoList": []}
+    described = {"GmtSubmit": _utc(job.submit_ms), "IndexType": "face", "Status": job.status}
+    if job.finish_ms is not None:
+        described["GmtFinish"] = _utc(job.finish_ms)
+    return {"IndexJobInfoList": [described]}
+
+
+def _media(
+    context: Context, request: requests.UpdateMediaToSearchLib | requests.DeleteMediaFromSearchLib
+) -> Media:
+    """Find an asset; one of another namespace is not there."""
+    media = context.engine.get(request.search_lib_name, request.media_id)
+    if request.namespace is not None and media.namespace != request.namespace:
+        raise not_found(
+            f"the media {media.media_id!r} is not in the namespace {request.namespace!r}"
+        )
+    return media
+
+
+def _utc(milliseconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(milliseconds / 1000))

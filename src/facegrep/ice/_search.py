@@ -1,0 +1,87 @@
+"""SearchMediaByFace: one question, one frozen answer, page by page."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from facegrep._where import canonical_where
+from facegrep.ice._context import Context, Reply
+from facegrep.ice._errors import denied
+from facegrep.ice._requests import SearchMediaByFace
+
+if TYPE_CHECKING:
+    from facegrep._engine_results import Page, SearchResult
+
+
+def search_media_by_face(context: Context, request: SearchMediaByFace) -> Reply:
+    """Answer page 1 from what is stored now and freeze it; cut later pages from that answer."""
+    library = context.engine.library(request.search_lib_name)
+    if library.face_index != "active":
+        raise denied(f"the search library {library.name!r} has no active face index")
+    page = _frozen_page(context, request)
+    if page is None:
+        page = _fresh_page(context, request)
+    return {
+        "MediaInfoList": [{"MediaId": hit.media_id} for hit in page.hits],
+        "Total": page.total,
+    }
+
+
+def _frozen_page(context: Context, request: SearchMediaByFace) -> Page | SearchResult | None:
+    if request.page_no == 1:
+        return None
+    frozen = context.engine.answers.get(request.search_lib_name, request.face_search_token)
+    if frozen is None or frozen.condition != _condition(request):
+        return None
+    return frozen.page(_offset(request), request.page_size)
+
+
+def _fresh_page(context: Context, request: SearchMediaByFace) -> SearchResult:
+    answers = context.engine.answers
+    url_sha256 = sha256(request.person_image_url.encode()).digest()
+    known = answers.embedding_of(request.search_lib_name, url_sha256)
+    picture = None if known is not None else context.sources.read(request.person_image_url)[0]
+    result = context.engine.search(
+        request.search_lib_name,
+        picture,
+        vector=known,
+        limit=request.page_size,
+        offset=_offset(request),
+        where=_where(request),
+    )
+    answers.put(
+        request.search_lib_name,
+        request.face_search_token,
+        _condition(request),
+        url_sha256,
+        result.embedding,
+        result,
+    )
+    return result
+
+
+def _offset(request: SearchMediaByFace) -> int:
+    return (request.page_no - 1) * request.page_size
+
+
+def _where(request: SearchMediaByFace) -> dict[str, Any]:
+    where: dict[str, Any] = dict(request.custom_filters)
+    if request.media_type is not None:
+        where["mediaType"] = request.media_type
+    if request.namespace is not None:
+        where["namespace"] = request.namespace
+    if request.utc_create is not None:
+        where["utcCreate"] = request.utc_create
+    if request.entity_id is not None:
+        # Nobody is known by an EntityId yet, so no asset contains them. Everything else about the
+        # request - the picture, the token, the page - is checked and kept as ever.
+        where["mediaType"] = []
+    return where
+
+
+def _condition(request: SearchMediaByFace) -> bytes:
+    """Digest what makes two requests one search, whatever their spelling and page."""
+    parts = [request.person_image_url, canonical_where(_where(request)), request.entity_id]
+    return sha256(json.dumps(parts).encode()).digest()

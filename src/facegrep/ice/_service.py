@@ -1,0 +1,116 @@
+"""The third door: an ICE action and its string parameters -> the ICE reply, or `IceError`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from facegrep.ice import _libraries, _media, _requests, _search
+from facegrep.ice._context import Context, Reply
+from facegrep.ice._errors import IceError, new_request_id, translate
+from facegrep.ice._sources import Fetcher, Sources
+
+if TYPE_CHECKING:
+    from facegrep._engine import Engine
+
+_Handler = Callable[[Context, Any], Reply]
+
+# An action is named as its request is.
+_ACTIONS: dict[str, tuple[type[_requests.Request], _Handler]] = {
+    kind.__name__: (kind, handler)
+    for kind, handler in (
+        (_requests.SearchMediaByFace, _search.search_media_by_face),
+        (_requests.CreateSearchLib, _libraries.create_search_lib),
+        (_requests.AlterSearchLib, _libraries.alter_search_lib),
+        (_requests.QuerySearchLib, _libraries.query_search_lib),
+        (_requests.ListSearchLib, _libraries.list_search_lib),
+        (_requests.DropSearchLib, _libraries.drop_search_lib),
+        (_requests.CreateSearchIndex, _libraries.create_search_index),
+        (_requests.AlterSearchIndex, _libraries.alter_search_index),
+        (_requests.QuerySearchIndex, _libraries.query_search_index),
+        (_requests.DropSearchIndex, _libraries.drop_search_index),
+        (_requests.InsertMediaToSearchLib, _media.insert_media),
+        (_requests.UpdateMediaToSearchLib, _media.update_media),
+        (_requests.DeleteMediaFromSearchLib, _media.delete_media),
+        (_requests.QueryMediaIndexJob, _media.query_media_index_job),
+    )
+}
+
+
+class Service:
+    """Answers the actions of ICE 2020-11-09 that are about face search, in process.
+
+    Parameters
+    ----------
+    engine
+        From `facegrep.open`. Yours to close.
+    account
+        Whose libraries, media and tokens are seen; those of others do not exist here.
+    files
+        Folder or folders under which ``file:`` URLs may be read, links followed; none by default.
+    fetcher
+        Gets the bytes of an ``http:``, ``https:`` or ``oss:`` URL. Without it the network is off.
+        It must bound its own time and trust: the URL is the caller's. What it raises is reported
+        as "could not be fetched", save a `PictureError`, whose ``reason`` is passed on.
+
+    Raises
+    ------
+    InvalidArgumentError
+        `files` names something that is not a folder.
+
+    Notes
+    -----
+    Thread-safe. Pictures come by ``data:`` URLs always.
+
+    Examples
+    --------
+    >>> service = Service(engine, files="photos")  # doctest: +SKIP
+    >>> service.call("QuerySearchLib", {"SearchLibName": "people"})  # doctest: +SKIP
+    {'RequestId': '5E6A…', 'Success': 'true', 'Code': '200', 'SearchLibName': 'people', …}
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        account: str = "default",
+        files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+        fetcher: Fetcher | None = None,
+    ) -> None:
+        self._context = Context(engine.for_account(account), Sources(files, fetcher))
+
+    def call(self, action: str, params: Mapping[str, str]) -> Reply:
+        """Carry out one action.
+
+        Parameters
+        ----------
+        action
+            For example ``"SearchMediaByFace"``.
+        params
+            The request's parameters as they came: strings, JSON ones too. An empty optional one
+            counts as absent; names that the action does not have are ignored.
+
+        Returns
+        -------
+        reply
+            What the vendor's server would send as JSON with status 200: ``Success`` is the string
+            ``"true"``, ``Code`` the string ``"200"``, ``Total`` a number.
+
+        Raises
+        ------
+        IceError
+            Whatever went wrong; its cause, when it has one, is the error below this door.
+        """
+        kind, handler = _ACTIONS.get(str(action), (_requests.Request, None))
+        if handler is None:
+            text = "Specified api is not found, please check your url and method."
+            raise IceError(404, "InvalidAction.NotFound", text)
+        try:
+            extras = handler(self._context, _requests.read_request(kind, params))
+        except Exception as error:
+            refusal = translate(error, kind.picture_parameter)
+            if refusal is error:
+                raise
+            raise refusal from error
+        return {"RequestId": new_request_id(), "Success": "true", "Code": "200", **extras}

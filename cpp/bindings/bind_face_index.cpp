@@ -1,0 +1,151 @@
+// FaceIndex and SearchResult for Python: validate, view, release the GIL, call, wrap.
+
+#include <algorithm>
+#include <memory>
+
+#include "bindings.hpp"
+#include "facegrep/face_index.hpp"
+
+namespace facegrep::bindings {
+namespace {
+
+using Result = std::shared_ptr<SearchResult>;
+
+std::size_t add_rows(FaceIndex& index, const py::object& media_ids, IncomingFaces incoming,
+                     std::size_t rows, const py::dict& fields) {
+  const py::tuple ids = frozen(media_ids, "media_ids");
+  if (ids.size() != rows) {
+    throw InvalidArgument("media_ids: expected " + std::to_string(rows) +
+                          " ids, one a row of the vectors, got " + std::to_string(ids.size()));
+  }
+  std::vector<py::tuple> keep_alive;
+  incoming.media_ids = texts_of(ids, "media_ids");
+  read_fields(fields, rows, incoming, keep_alive);
+  const py::gil_scoped_release nogil;
+  return index.add(incoming);
+}
+
+std::size_t add(FaceIndex& index, const py::object& media_ids, const py::array& vectors,
+                const py::dict& fields) {
+  IncomingFaces incoming;
+  incoming.embeddings = rows_of<float>(vectors, "vectors", index.dim());
+  return add_rows(index, media_ids, std::move(incoming), static_cast<std::size_t>(vectors.shape(0)),
+                  fields);
+}
+
+std::size_t add_codes(FaceIndex& index, const py::object& media_ids, const py::array& codes,
+                      const py::dict& fields, const py::array_t<std::int64_t>& keys) {
+  IncomingFaces incoming;
+  incoming.codes = rows_of<std::int8_t>(codes, "codes", index.dim());
+  const auto rows = static_cast<std::size_t>(codes.shape(0));
+  if (keys.ndim() != 1 || static_cast<std::size_t>(keys.shape(0)) != rows) {
+    throw InvalidArgument("keys: expected one a row");
+  }
+  incoming.keys.reserve(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    incoming.keys.push_back(keys.at(static_cast<py::ssize_t>(row)));
+  }
+  return add_rows(index, media_ids, std::move(incoming), rows, fields);
+}
+
+std::size_t remove(FaceIndex& index, const py::object& media_ids) {
+  const py::tuple ids = frozen(media_ids, "media_ids");
+  const auto views = texts_of(ids, "media_ids");
+  const py::gil_scoped_release nogil;
+  return index.remove(views);
+}
+
+py::array_t<std::int8_t> codes(const FaceIndex& index, const py::object& media_ids) {
+  const py::tuple ids = frozen(media_ids, "media_ids");
+  const auto views = texts_of(ids, "media_ids");
+  std::vector<std::int8_t> found;
+  {
+    const py::gil_scoped_release nogil;
+    found = index.codes(views);
+  }
+  const std::size_t dim = index.dim();
+  py::array_t<std::int8_t> out({found.size() / dim, dim});
+  std::copy(found.begin(), found.end(), out.mutable_data());
+  return out;
+}
+
+std::vector<Result> search(const FaceIndex& index, const py::array& queries,
+                           std::optional<double> threshold, std::size_t limit, std::size_t offset,
+                           const py::list& where, std::size_t threads) {
+  const float* values = rows_of<float>(queries, "queries", index.dim());
+  const auto count = static_cast<std::size_t>(queries.shape(0));
+  const SearchOptions options{threshold, limit, offset, read_filter(where), threads};
+  const py::gil_scoped_release nogil;
+  return index.search(values, count, options);
+}
+
+// Matches [offset, offset + limit) that there are.
+std::pair<std::size_t, std::size_t> clip(const SearchResult& result, std::size_t offset,
+                                         std::size_t limit) {
+  const std::size_t first = std::min(offset, result.size());
+  return {first, first + std::min(limit, result.size() - first)};
+}
+
+py::list media_ids_of(const SearchResult& result, std::size_t offset, std::size_t limit) {
+  const auto [first, last] = clip(result, offset, limit);
+  py::list ids(last - first);
+  for (std::size_t i = first; i < last; ++i) {
+    const std::string_view id = result.media_id(i);
+    ids[i - first] = py::str(id.data(), id.size());
+  }
+  return ids;
+}
+
+// A copy that the caller owns.
+template <typename T>
+py::array_t<T> array_of(const std::vector<T>& values) {
+  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+// A property that may wait for the index's lock.
+template <std::size_t (FaceIndex::*count)() const>
+std::size_t without_gil(const FaceIndex& index) {
+  const py::gil_scoped_release nogil;
+  return (index.*count)();
+}
+
+}  // namespace
+
+void bind_face_index(py::module_& m) {
+  py::class_<SearchResult, std::shared_ptr<SearchResult>>(m, "SearchResult")
+      .def_readonly("total", &SearchResult::total)
+      .def_readonly("threshold", &SearchResult::threshold)
+      .def_readonly("limit", &SearchResult::limit)
+      .def_readonly("offset", &SearchResult::offset)
+      .def_property_readonly("plan",
+                             [](const SearchResult& result) {
+                               const Plan& plan = result.plan;
+                               return py::make_tuple(plan.strategy, plan.isa, plan.threads,
+                                                     plan.rows_live, plan.rows_scanned,
+                                                     plan.rows_scored);
+                             })
+      .def_property_readonly("scores",
+                             [](const SearchResult& result) { return array_of(result.scores); })
+      .def_property_readonly("keys",
+                             [](const SearchResult& result) { return array_of(result.keys); })
+      .def_property_readonly("faces",
+                             [](const SearchResult& result) { return array_of(result.faces); })
+      .def("__len__", &SearchResult::size)
+      .def("media_ids", media_ids_of, py::arg("offset"), py::arg("limit"));
+
+  py::class_<FaceIndex>(m, "FaceIndex")
+      .def(py::init<std::size_t>(), py::arg("dim"))
+      .def("add", add, py::arg("media_ids"), py::arg("vectors"), py::arg("fields"))
+      .def("add_codes", add_codes, py::arg("media_ids"), py::arg("codes"), py::arg("fields"),
+           py::arg("keys"))
+      .def("remove", remove, py::arg("media_ids"))
+      .def("codes", codes, py::arg("media_ids"))
+      .def("search", search, py::arg("queries"), py::arg("threshold"), py::arg("limit"),
+           py::arg("offset"), py::arg("where"), py::arg("threads"))
+      .def_property_readonly("dim", &FaceIndex::dim)
+      .def_property_readonly("face_count", without_gil<&FaceIndex::face_count>)
+      .def_property_readonly("media_count", without_gil<&FaceIndex::media_count>)
+      .def_property_readonly("nbytes", without_gil<&FaceIndex::nbytes>);
+}
+
+}  // namespace facegrep::bindings

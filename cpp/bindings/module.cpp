@@ -1,0 +1,55 @@
+// facegrep._core: the engine for Python. Its errors become those of facegrep._errors.
+
+#include "bindings.hpp"
+#include "facegrep/cpu.hpp"
+#include "facegrep/quantize.hpp"
+
+namespace facegrep::bindings {
+namespace {
+
+// Translators run last registered first, so the root comes before what is under it; here one
+// function keeps the order in sight.
+void translate(std::exception_ptr thrown) {
+  const auto raise = [](const char* name, const auto&... arguments) {
+    const py::object type = py::module_::import("facegrep._errors").attr(name);
+    const py::object error = type(arguments...);
+    PyErr_SetObject(type.ptr(), error.ptr());
+  };
+  try {
+    if (thrown) std::rethrow_exception(thrown);
+  } catch (const AlreadyExists& error) {
+    raise("AlreadyExistsError", error.what());
+  } catch (const InvalidArgument& error) {
+    raise("InvalidArgumentError", error.what());
+  } catch (const MediaNotFound& error) {
+    raise("NotFoundError", "media", error.media_id());
+  } catch (const Error& error) {
+    raise("FacegrepError", error.what());
+  }
+}
+
+py::array_t<std::int8_t> quantize_rows(const py::array& vectors) {
+  const float* values = rows_of<float>(vectors, "vectors", 0);
+  const auto rows = static_cast<std::size_t>(vectors.shape(0));
+  const auto dim = static_cast<std::size_t>(vectors.shape(1));
+  if (dim < 1 || dim > kMaxDim) {
+    throw InvalidArgument("vectors: expected 1 to 4096 columns, got " + std::to_string(dim));
+  }
+  py::array_t<std::int8_t> codes({rows, dim});
+  std::int8_t* out = codes.mutable_data();
+  const py::gil_scoped_release nogil;
+  quantize(values, rows, dim, out);
+  return codes;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+  active_isa();  // an impossible FACEGREP_ISA is an ImportError here, with the reason
+  py::register_exception_translator(translate);
+  m.def("active_isa", &active_isa);
+  m.def("quantize", quantize_rows, py::arg("vectors"));
+  bind_face_index(m);
+}
+
+}  // namespace facegrep::bindings

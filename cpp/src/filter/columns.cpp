@@ -1,0 +1,83 @@
+#include "filter/columns.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "facegrep/error.hpp"
+
+namespace facegrep::detail {
+namespace {
+
+template <typename T>
+void grow_to(std::vector<T>& values, std::size_t size) {
+  if (values.capacity() < size) values.reserve(std::max(size, values.capacity() * 2));
+}
+
+}  // namespace
+
+void Columns::reserve(std::size_t more) {
+  const std::size_t size = size_ + more;
+  for (IntColumn& column : ints_) {
+    grow_to(column.values, size);
+    grow_to(column.present, words_for(size));
+  }
+  for (TextColumn& column : texts_) grow_to(column.codes, size);
+}
+
+EncodedFields Columns::encode(const AssetFields& fields) {
+  EncodedFields encoded{fields.ints, {}};
+  for (std::size_t f = 0; f < kTextFields; ++f) {
+    if (!fields.texts[f]) continue;
+    TextColumn& column = texts_[f];
+    if (column.strings.size() > std::numeric_limits<std::uint32_t>::max()) {
+      throw InvalidArgument("fields: more than 2^32 - 1 distinct strings in one field");
+    }
+    column.strings.reserve(column.strings.size() + 1);  // so that the two cannot disagree
+    const auto next = static_cast<std::uint32_t>(column.strings.size());
+    const auto [entry, added] = column.code_of.emplace(std::string(*fields.texts[f]), next);
+    if (added) column.strings.push_back(&entry->first);
+    encoded.codes[f] = entry->second;
+  }
+  return encoded;
+}
+
+void Columns::append(const EncodedFields& fields) noexcept {
+  const std::size_t asset = size_++;
+  for (std::size_t f = 0; f < kIntFields; ++f) {
+    if (!fields.ints[f] && ints_[f].values.empty()) continue;  // still unused
+    ints_[f].values.resize(size_);
+    ints_[f].present.resize(words_for(size_));
+    if (!fields.ints[f]) continue;
+    ints_[f].values[asset] = *fields.ints[f];
+    set(ints_[f].present, asset);
+  }
+  for (std::size_t f = 0; f < kTextFields; ++f) {
+    if (fields.codes[f] == 0 && texts_[f].codes.empty()) continue;
+    texts_[f].codes.resize(size_);
+    texts_[f].codes[asset] = fields.codes[f];
+  }
+}
+
+AssetFields Columns::at(std::size_t asset) const {
+  AssetFields fields;
+  for (std::size_t f = 0; f < kIntFields; ++f) {
+    if (test(ints_[f].present, asset)) fields.ints[f] = ints_[f].values[asset];
+  }
+  for (std::size_t f = 0; f < kTextFields; ++f) {
+    if (asset >= texts_[f].codes.size() || texts_[f].codes[asset] == 0) continue;
+    fields.texts[f] = *texts_[f].strings[texts_[f].codes[asset]];
+  }
+  return fields;
+}
+
+std::size_t Columns::nbytes() const noexcept {
+  std::size_t bytes = 0;
+  for (const IntColumn& column : ints_) {
+    bytes += column.values.capacity() * sizeof(std::int64_t);
+    bytes += column.present.capacity() * sizeof(std::uint64_t);
+  }
+  for (const TextColumn& column : texts_) bytes += column.codes.capacity() * sizeof(std::uint32_t);
+  return bytes;
+}
+
+}  // namespace facegrep::detail

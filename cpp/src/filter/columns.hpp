@@ -1,0 +1,70 @@
+// The fields of the assets, one column a field. A column that no asset uses takes no memory.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "facegrep/filter.hpp"
+#include "filter/bitmap.hpp"
+
+namespace facegrep::detail {
+
+/// What one asset has in its fields.
+struct AssetFields {
+  std::array<std::optional<std::int64_t>, kIntFields> ints;
+  std::array<std::optional<std::string_view>, kTextFields> texts;
+
+  bool operator==(const AssetFields& other) const noexcept {
+    return ints == other.ints && texts == other.texts;
+  }
+};
+
+/// The same, with strings as codes of the columns' dictionaries (0: absent).
+struct EncodedFields {
+  std::array<std::optional<std::int64_t>, kIntFields> ints;
+  std::array<std::uint32_t, kTextFields> codes{};
+};
+
+struct IntColumn {
+  std::vector<std::int64_t> values;  // 0 where absent
+  Bitmap present;
+};
+
+/// Strings as codes of a dictionary; code 0 is "absent".
+struct TextColumn {
+  std::vector<std::uint32_t> codes;
+  std::vector<const std::string*> strings{nullptr};  // by code; they live in the map's keys
+  std::unordered_map<std::string, std::uint32_t> code_of;
+};
+
+class Columns {
+ public:
+  /// Makes room for `more` assets, so that append() cannot throw.
+  void reserve(std::size_t more);
+  /// Gives the strings of `fields` their codes. Adds no asset.
+  EncodedFields encode(const AssetFields& fields);
+  /// Adds the next asset. Call reserve() before.
+  void append(const EncodedFields& fields) noexcept;
+
+  std::size_t size() const noexcept { return size_; }
+  AssetFields at(std::size_t asset) const;
+  std::size_t nbytes() const noexcept;
+
+  const IntColumn& of(IntField field) const { return ints_[static_cast<std::size_t>(field)]; }
+  const TextColumn& of(TextField field) const { return texts_[static_cast<std::size_t>(field)]; }
+
+ private:
+  std::size_t size_ = 0;
+  std::array<IntColumn, kIntFields> ints_;
+  std::array<TextColumn, kTextFields> texts_;
+};
+
+/// Clears the bits of the assets that do not satisfy the filter.
+void apply(const Filter& filter, const Columns& columns, Bitmap& assets);
+
+}  // namespace facegrep::detail

@@ -1,0 +1,185 @@
+#include "facegrep/face_index.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <thread>
+
+#include "facegrep/cpu.hpp"
+#include "facegrep/error.hpp"
+#include "facegrep/quantize.hpp"
+#include "index/incoming.hpp"
+#include "index/library.hpp"
+#include "index/scan.hpp"
+
+namespace facegrep {
+namespace {
+
+// A second thread pays off when each has this much to read: 4 MiB is about 0.2 ms of memory
+// traffic, ten times what starting and joining a thread costs.
+constexpr std::size_t kBytesPerThread = std::size_t{4} << 20;
+
+// Dead rows are cleared away when they outnumber the live ones: each add pays for one copy at most.
+constexpr std::size_t kDeadRowsKept = 4096;
+
+std::size_t choose_threads(std::size_t asked, std::size_t bytes) {
+  if (asked != 0) return asked;
+  const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
+  return std::clamp<std::size_t>(bytes / kBytesPerThread, 1, cores);
+}
+
+}  // namespace
+
+// std::shared_mutex lets readers pass a waiting writer for ever; the turnstile makes new readers
+// queue behind it.
+struct FaceIndex::State {
+  explicit State(std::size_t dim) : library(dim) {}
+
+  std::shared_lock<std::shared_mutex> read() {
+    const std::lock_guard<std::mutex> turn(turnstile);
+    return std::shared_lock<std::shared_mutex>(access);
+  }
+  std::unique_lock<std::shared_mutex> write() {
+    const std::lock_guard<std::mutex> turn(turnstile);
+    return std::unique_lock<std::shared_mutex>(access);
+  }
+
+  detail::Library library;
+  std::mutex turnstile;
+  std::shared_mutex access;
+};
+
+FaceIndex::FaceIndex(std::size_t dim) : state_(std::make_unique<State>(dim)) {
+  if (dim < 1 || dim > kMaxDim) {
+    throw InvalidArgument("dim: expected 1 to " + std::to_string(kMaxDim) + ", got " +
+                          std::to_string(dim));
+  }
+}
+
+FaceIndex::~FaceIndex() = default;
+
+std::size_t FaceIndex::add(const IncomingFaces& incoming) {
+  const auto lock = state_->write();
+  return detail::add(incoming, state_->library);
+}
+
+std::size_t FaceIndex::remove(const std::vector<std::string_view>& media_ids) {
+  const auto lock = state_->write();
+  detail::Library& library = state_->library;
+  std::size_t removed = 0;
+  for (const std::string_view id : media_ids) {
+    const auto found = library.asset_by_id.find(id);
+    if (found == library.asset_by_id.end()) continue;
+    library.remove(found->second);
+    ++removed;
+  }
+  const std::size_t dead = library.rows() - library.live_rows;
+  if (dead > kDeadRowsKept && dead > library.live_rows) {
+    try {
+      library = library.compacted();
+    } catch (const std::bad_alloc&) {
+      // Compaction only saves memory: without enough of it, the dead rows stay for another time.
+    }
+  }
+  return removed;
+}
+
+std::vector<std::int8_t> FaceIndex::codes(const std::vector<std::string_view>& media_ids) const {
+  const auto lock = state_->read();
+  const detail::Library& library = state_->library;
+  std::vector<std::int8_t> out;
+  for (const std::string_view id : media_ids) {
+    const auto found = library.asset_by_id.find(id);
+    if (found == library.asset_by_id.end()) throw MediaNotFound(std::string(id));
+    const std::size_t first = library.first_row[found->second];
+    const std::size_t last = library.first_row[found->second + 1];
+    out.insert(out.end(), library.code(first), library.code(first) + (last - first) * library.dim);
+  }
+  return out;
+}
+
+std::vector<std::shared_ptr<SearchResult>> FaceIndex::search(const float* queries,
+                                                             std::size_t count,
+                                                             const SearchOptions& options) const {
+  if (options.threshold && !(*options.threshold >= -1.0 && *options.threshold <= 1.0)) {
+    throw InvalidArgument("threshold: expected a cosine from -1 to 1, got " +
+                          std::to_string(*options.threshold));
+  }
+  std::vector<detail::Query> prepared;
+  prepared.reserve(count);
+  for (std::size_t q = 0; q < count; ++q) {
+    prepared.push_back(detail::prepare_query(queries + q * dim(), dim(), q));
+  }
+
+  const auto lock = state_->read();
+  const detail::Library& library = state_->library;
+  detail::Bitmap assets = library.live;
+  detail::apply(options.filter, library.columns, assets);
+  const std::size_t assets_in_filter = detail::popcount(assets);
+  const std::size_t reach =
+      options.limit > SIZE_MAX - options.offset ? SIZE_MAX : options.offset + options.limit;
+  const std::size_t keep = options.threshold ? 0 : std::min(reach, assets_in_filter);
+
+  // Dead rows are zeros and cost a little time; they keep their ordinals but are never in `assets`.
+  const std::size_t threads = choose_threads(
+      options.threads, library.live_rows * library.dim * std::max<std::size_t>(1, count));
+  std::vector<detail::Collector> collectors;
+  collectors.reserve(threads * count);
+  for (std::size_t i = 0; i < threads * count; ++i) {
+    collectors.emplace_back(library, prepared[i % count], options.threshold, keep);
+  }
+  const detail::ScanCounts counts = scan(library, prepared, assets, threads, collectors);
+
+  std::vector<std::shared_ptr<SearchResult>> results;
+  results.reserve(count);
+  for (std::size_t q = 0; q < count; ++q) {
+    const auto result = std::make_shared<SearchResult>();
+    std::vector<detail::Match> matches = std::move(collectors[q].matches());
+    std::size_t rows_scored = collectors[q].rows_scored();
+    for (std::size_t t = 1; t < threads; ++t) {
+      detail::Collector& other = collectors[t * count + q];
+      matches.insert(matches.end(), other.matches().begin(), other.matches().end());
+      rows_scored += other.rows_scored();
+    }
+    std::sort(matches.begin(), matches.end(), [&](const detail::Match& a, const detail::Match& b) {
+      return better(library, a, b);
+    });
+    if (!options.threshold && matches.size() > keep) matches.resize(keep);
+    result->total = options.threshold ? matches.size() : assets_in_filter;
+    result->threshold = options.threshold;
+    result->limit = options.limit;
+    result->offset = options.offset;
+    const bool filtered = !options.filter.ints.empty() || !options.filter.texts.empty();
+    result->plan = {filtered ? "filter" : "scan", active_isa(), counts.threads, library.live_rows,
+                    counts.rows_scanned,          rows_scored};
+    std::size_t id_bytes = 0;
+    for (const detail::Match& match : matches) id_bytes += library.ids[match.asset].size();
+    result->reserve(matches.size(), id_bytes);
+    for (const detail::Match& match : matches) {
+      const auto face = static_cast<std::uint32_t>(match.row - library.first_row[match.asset]);
+      result->append(library.ids[match.asset], match.score, library.keys[match.asset], face);
+    }
+    results.push_back(result);
+  }
+  return results;
+}
+
+std::size_t FaceIndex::dim() const noexcept { return state_->library.dim; }
+
+std::size_t FaceIndex::face_count() const {
+  const auto lock = state_->read();
+  return state_->library.live_rows;
+}
+
+std::size_t FaceIndex::media_count() const {
+  const auto lock = state_->read();
+  return state_->library.asset_by_id.size();
+}
+
+std::size_t FaceIndex::nbytes() const {
+  const auto lock = state_->read();
+  return state_->library.nbytes();
+}
+
+}  // namespace facegrep

@@ -1,0 +1,59 @@
+#include "index/library.hpp"
+
+#include <algorithm>
+
+namespace facegrep::detail {
+
+void Library::remove(std::uint32_t asset) noexcept {
+  asset_by_id.erase(ids[asset]);
+  wipe(ids[asset]);
+  ids[asset] = {};
+  clear(live, asset);
+  const auto begin = codes.begin() + static_cast<std::ptrdiff_t>(first_row[asset] * dim);
+  const auto end = codes.begin() + static_cast<std::ptrdiff_t>(first_row[asset + 1] * dim);
+  std::fill(begin, end, std::int8_t{0});
+  live_rows -= rows_of(asset);
+}
+
+Library Library::compacted() const {
+  Library out(dim);
+  const std::size_t assets_left = popcount(live);
+  out.codes.reserve(live_rows * dim);
+  out.inverse_norms.reserve(live_rows);
+  out.asset_of.reserve(live_rows);
+  out.first_row.reserve(assets_left + 1);
+  out.ids.reserve(assets_left);
+  out.keys.reserve(assets_left);
+  out.live.resize(words_for(assets_left));
+  out.columns.reserve(assets_left);
+  out.asset_by_id.reserve(assets_left);
+  out.live_rows = live_rows;
+  for_each_run(live, 0, assets(), [&](std::size_t first, std::size_t last) {
+    const auto from = static_cast<std::ptrdiff_t>(first_row[first]);
+    const auto to = static_cast<std::ptrdiff_t>(first_row[last]);
+    const auto width = static_cast<std::ptrdiff_t>(dim);
+    out.codes.insert(out.codes.end(), codes.begin() + from * width, codes.begin() + to * width);
+    out.inverse_norms.insert(out.inverse_norms.end(), inverse_norms.begin() + from,
+                             inverse_norms.begin() + to);
+    for (std::size_t asset = first; asset < last; ++asset) {
+      const auto ordinal = static_cast<std::uint32_t>(out.ids.size());
+      out.asset_of.insert(out.asset_of.end(), rows_of(asset), ordinal);
+      out.first_row.push_back(out.first_row.back() + rows_of(asset));
+      out.ids.push_back(out.arena.store(ids[asset]));
+      out.keys.push_back(keys[asset]);
+      set(out.live, ordinal);
+      out.columns.append(out.columns.encode(columns.at(asset)));
+      out.asset_by_id.emplace(out.ids.back(), ordinal);
+    }
+  });
+  return out;
+}
+
+std::size_t Library::nbytes() const noexcept {
+  return codes.capacity() + inverse_norms.capacity() * sizeof(float) +
+         asset_of.capacity() * sizeof(std::uint32_t) + first_row.capacity() * sizeof(std::size_t) +
+         keys.capacity() * sizeof(std::int64_t) + live.capacity() * sizeof(std::uint64_t) +
+         columns.nbytes();
+}
+
+}  // namespace facegrep::detail

@@ -1,0 +1,137 @@
+"""Everything that facegrep raises on purpose.
+
+::
+
+    FacegrepError
+    ├── InvalidArgumentError (ValueError)      the call was wrong; nothing was changed
+    │   ├── PictureError                       bytes that are not a picture read here; .reason
+    │   │   └── NoFaceError                    a picture, but without a usable face
+    │   ├── ModelMismatchError                 vectors of another model than the library's
+    │   ├── AlreadyExistsError                 the name is taken, by something else
+    │   └── NotFoundError (LookupError)        no such library or media; .kind, .name
+    ├── ModelError (RuntimeError)              weights missing, damaged, not as promised
+    │   └── DeviceUnavailableError             the device asked for cannot run; says what is missing
+    ├── OperationDeniedError (RuntimeError)    the library's state forbids it
+    ├── StoreError (RuntimeError)              the store on disk
+    │   ├── StoreNotFound                      there is none, and this call does not create one
+    │   ├── StoreBusy                          another writer held the lock until the timeout
+    │   ├── StoreCorrupt                       bytes on disk are not what was written
+    │   ├── StoreVersionError                  written by a newer facegrep; .found, .supported
+    │   ├── StoreReadOnly                      a write through a readonly engine
+    │   ├── StoreClosed                        used after close
+    │   ├── StoreFull                          the disk is full, or refuses to grow
+    │   └── ForkError                          opened before a fork, used after it
+    └── facegrep.ice.IceError                  an ICE error reply; .http_status, .code, .message
+"""
+
+from __future__ import annotations
+
+
+class FacegrepError(Exception):
+    """The root of the tree drawn in this module's docstring."""
+
+
+class InvalidArgumentError(FacegrepError, ValueError):
+    """The call was wrong. Nothing was changed."""
+
+
+class PictureError(InvalidArgumentError):
+    """Bytes that are not a picture facegrep reads.
+
+    Attributes
+    ----------
+    reason
+        A short phrase without the source's name, fit for a remote caller.
+    """
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = message if reason is None else reason
+
+
+class NoFaceError(PictureError):
+    """A readable picture in which no usable face was found."""
+
+
+class ModelMismatchError(InvalidArgumentError):
+    """Vectors or pictures of one model meet a library of another."""
+
+
+class AlreadyExistsError(InvalidArgumentError):
+    """A library, or an asset with other content, already has this name."""
+
+
+class NotFoundError(InvalidArgumentError, LookupError):
+    """No such library or media.
+
+    Attributes
+    ----------
+    kind
+        ``"library"`` or ``"media"``.
+    name
+        The name that was asked for.
+    """
+
+    def __init__(self, kind: str, name: str, hint: str = "") -> None:
+        super().__init__(f"{kind} {name!r} does not exist{f'; {hint}' if hint else ''}")
+        self.kind = kind
+        self.name = name
+
+
+class ModelError(FacegrepError, RuntimeError):
+    """Weights are missing, damaged, or not what their manifest promises."""
+
+
+class DeviceUnavailableError(ModelError):
+    """The device asked for cannot run the model; the message says what is missing."""
+
+
+class OperationDeniedError(FacegrepError, RuntimeError):
+    """The library's state forbids the call."""
+
+
+class StoreError(FacegrepError, RuntimeError):
+    """Something about the store on disk."""
+
+
+class StoreNotFound(StoreError):
+    """There is no store at this path, and the call does not create one."""
+
+
+class StoreBusy(StoreError):
+    """Another writer held the store's lock until the timeout; nothing was written."""
+
+
+class StoreCorrupt(StoreError):
+    """Bytes on disk are not what was written."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer facegrep.
+
+    Attributes
+    ----------
+    found, supported
+        Schema versions: the store's, and the newest that this facegrep reads.
+    """
+
+    def __init__(self, message: str, *, found: int, supported: int) -> None:
+        super().__init__(message)
+        self.found = found
+        self.supported = supported
+
+
+class StoreReadOnly(StoreError):
+    """A write through an engine that was opened with ``readonly=True``."""
+
+
+class StoreClosed(StoreError):
+    """The engine was used after ``close()``."""
+
+
+class StoreFull(StoreError):
+    """The disk is full or refuses to grow; the store keeps what it had."""
+
+
+class ForkError(StoreError):
+    """The engine was opened before a fork and used after it; open the store again there."""

@@ -1,0 +1,191 @@
+"""One HTML file that shows a search: who was looked for, and every photo the person is in.
+
+It needs no network and no scripts, and its policy forbids both: images are ``data:`` URLs, and the
+one style sheet is allowed by its hash. Names come from outside: each is escaped, stripped of what
+does not print, and kept from turning its neighbours around.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass, field
+from html import escape
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from facegrep._errors import FacegrepError
+from facegrep.cli._output import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from facegrep.cli._thumbnail import Thumbnail
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A picture on the page.
+
+    Attributes
+    ----------
+    name
+        Its file name or MediaId, as it came.
+    thumbnail
+        ``None`` where the source cannot be read; then `note` says why.
+    score
+        Cosine; ``None`` for the picture that was searched with.
+    """
+
+    name: str
+    thumbnail: Thumbnail | None
+    score: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search on the page: `matches` may be lazy and is gone through once, best first."""
+
+    library: str
+    total: int
+    query: list[Photo]
+    matches: Iterable[Photo]
+    threshold: float | None
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+
+def write_page(path: Path, searches: Iterable[Search], *, made: str) -> None:
+    """Write the page, or leave what was at `path` as it was.
+
+    Parameters
+    ----------
+    path
+        Replaced at once when the whole page is written.
+    made
+        When and by what the page was made, for its last line.
+
+    Raises
+    ------
+    FacegrepError
+        The file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with partial.open("x", encoding="utf-8") as file:
+            file.writelines(_page(searches, made))
+        partial.replace(path)
+    except OSError as error:
+        raise FacegrepError(f"cannot write {os.fspath(path)!r}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _page(searches: Iterable[Search], made: str) -> Iterator[str]:
+    style = resources.files("facegrep.cli").joinpath("page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'"
+    yield (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        "<title>facegrep: photos of a person</title>\n"
+        f"<style>{style}</style>\n</head>\n<body>\n<main>\n"
+    )
+    for search in searches:
+        yield from _search(search)
+    yield (
+        "</main>\n<footer><p>A score is the cosine of two face embeddings: 1 is the same picture, "
+        "0 is nobody like it. It is not a probability. The mark on a scale is the score that a "
+        f"match needed. The photos here were cut from their sources when this page was made; "
+        f"facegrep keeps none. {_text(made)}</p></footer>\n</body>\n</html>\n"
+    )
+
+
+def _search(search: Search) -> Iterator[str]:
+    facts = [("library", search.library), *search.facts]
+    yield '<section class="search">\n<header class="query">\n<div class="photos">'
+    yield from (_picture(photo) for photo in search.query)
+    yield '</div>\n<div class="text">\n<p class="over">searched with '
+    yield ", ".join(_text(photo.name) for photo in search.query)
+    yield f'</p>\n<h1>{_headline(search)}</h1>\n<ul class="facts">'
+    yield from (f"<li>{_text(label)} <b>{_text(value)}</b></li>" for label, value in facts)
+    yield "</ul>\n</div>\n</header>\n"
+    if search.total:
+        yield '<ol class="matches">\n'
+        yield from (_match(photo, search.threshold) for photo in search.matches)
+        yield "</ol>\n"
+    else:
+        yield '<p class="none">Nobody in this library looks enough like this person.</p>\n'
+    yield "</section>\n"
+
+
+def _headline(search: Search) -> str:
+    if search.threshold is None:
+        return f"The {search.total:,} most similar photos"
+    if search.total == 0:
+        return "No photo matches this face"
+    return f"{search.total:,} photo{' matches' if search.total == 1 else 's match'} this face"
+
+
+def _match(photo: Photo, threshold: float | None) -> str:
+    folder, _, name = photo.name.rpartition("/")
+    face = photo.thumbnail.face if photo.thumbnail else None
+    close_up = f'<img class="face" alt="" src="{_data_url(face)}">' if face else ""
+    under = f'<p class="folder">{_text(folder)}/</p>' if folder else ""
+    score = "" if photo.score is None else f'<span class="score">{photo.score:.3f}</span>'
+    return (
+        f'<li class="match"><div class="frame">{_picture(photo)}</div>'
+        f'<div class="caption">{close_up}<div class="what"><p class="line">'
+        f'<span class="name" title="{_plain(photo.name)}">{_text(name)}</span>{score}</p>'
+        f"{under}{_scale(photo.score, threshold)}</div></div></li>\n"
+    )
+
+
+def _picture(photo: Photo) -> str:
+    small = photo.thumbnail
+    if small is None:
+        return f'<p class="absent">{_text(photo.note)}</p>'
+    mark = ""
+    if small.box is not None:
+        x, y, width, height = small.box
+        mark = (
+            f'<svg class="mark" viewBox="0 0 {small.width} {small.height}" aria-hidden="true">'
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="4"/>'
+            "</svg>"
+        )
+    return (
+        f'<div class="photo"><img alt="{_plain(photo.name)}" width="{small.width}" '
+        f'height="{small.height}" src="{_data_url(small.photo)}">{mark}</div>'
+    )
+
+
+def _scale(score: float | None, threshold: float | None) -> str:
+    if score is None:
+        return ""
+    tick = ""
+    if threshold is not None and threshold > 0:
+        tick = f'<rect class="asked" x="{threshold * 200 - 1:.1f}" width="2" height="5"/>'
+    return (
+        '<svg class="scale" viewBox="0 0 200 5" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="all" width="200" height="5"/>'
+        f'<rect class="got" width="{max(score, 0.0) * 200:.1f}" height="5"/>{tick}</svg>'
+    )
+
+
+def _data_url(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def _text(hostile: str) -> str:
+    return f"<bdi>{_plain(hostile)}</bdi>"
+
+
+def _plain(hostile: str) -> str:
+    return escape(printable(hostile), quote=True)

@@ -1,7 +1,66 @@
-"""The store: a catalog, segments of vectors, and what searches write."""
+"""The store: a catalog, segments of vectors, and what searches write. Knows no file's name."""
 
 from __future__ import annotations
 
 from facegrep.store._answer import Answer
+from facegrep.store._answers import AnswerStore, KeptAnswer
+from facegrep.store._changes import (
+    ChangedAssets,
+    read_asset_codes,
+    read_changed_assets,
+    read_tombstones,
+)
+from facegrep.store._faces import FACE_VALUES, unpack_faces
+from facegrep.store._libraries import (
+    MAX_DIM,
+    LibraryRow,
+    find_library,
+    insert_library,
+    list_libraries,
+    same_library,
+)
+from facegrep.store._media import (
+    Columns,
+    Faces,
+    Job,
+    MediaRow,
+    NewAsset,
+    find_hits,
+    find_identities,
+    find_media,
+    find_pending,
+    list_media,
+    list_unanalysed,
+)
+from facegrep.store._store import Store, now_ms
 
-__all__ = ["Answer"]
+__all__ = [
+    "FACE_VALUES",
+    "MAX_DIM",
+    "Answer",
+    "AnswerStore",
+    "ChangedAssets",
+    "Columns",
+    "Faces",
+    "Job",
+    "KeptAnswer",
+    "LibraryRow",
+    "MediaRow",
+    "NewAsset",
+    "Store",
+    "find_hits",
+    "find_identities",
+    "find_library",
+    "find_media",
+    "find_pending",
+    "insert_library",
+    "list_libraries",
+    "list_media",
+    "list_unanalysed",
+    "now_ms",
+    "read_asset_codes",
+    "read_changed_assets",
+    "read_tombstones",
+    "same_library",
+    "unpack_faces",
+]

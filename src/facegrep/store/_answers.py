@@ -1,0 +1,170 @@
+"""Frozen answers by token, in ``session.db``: what searches write, apart from the catalog.
+
+A file and a lock of its own, so that a search never waits for a bulk insert.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from facegrep._errors import StoreCorrupt
+from facegrep.store._answer import Answer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facegrep.store._database import Database
+    from facegrep.store._memory import MemoryDatabase
+
+LIFETIME_S: Final = 24 * 3600
+MAX_BYTES: Final = 256 << 20
+_ROW_OVERHEAD_BYTES: Final = 512
+"""About what a row takes besides its blobs; so tiny answers are bounded in number, too."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptAnswer:
+    """An answer, and what it was the answer to.
+
+    Attributes
+    ----------
+    condition
+        32 bytes that stand for the whole condition of the search.
+    embedding
+        float32 ``(dim,)``: what was searched for.
+    """
+
+    condition: bytes
+    embedding: NDArray[np.float32]
+    threshold: float | None
+    answer: Answer
+
+
+class AnswerStore:
+    """Answers of all accounts, keyed by account, library incarnation and token.
+
+    Thread-safe, and shared by all processes of a store.
+
+    Parameters
+    ----------
+    database
+        On disk, or in memory for a readonly engine.
+    lifetime_s, max_bytes
+        How long an answer lives, and how much all of them may take: the oldest go first.
+    """
+
+    def __init__(
+        self,
+        database: Database | MemoryDatabase,
+        *,
+        lifetime_s: float = LIFETIME_S,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._database = database
+        self.lifetime_s = lifetime_s
+        self.max_bytes = max_bytes
+
+    def put(
+        self, account: str, library_id: int, token: str, url_sha256: bytes, kept: KeptAnswer
+    ) -> None:
+        """Keep an answer in place of any earlier one of that token.
+
+        One that alone takes more than `max_bytes` is not kept, as if it were the oldest.
+        """
+        now_ms = _now_ms()
+        answer = kept.answer
+        blobs = (
+            np.ascontiguousarray(kept.embedding, dtype="<f4").tobytes(),
+            np.ascontiguousarray(answer.ordinals, dtype="<i8").tobytes(),
+            np.ascontiguousarray(answer.scores, dtype="<f4").tobytes(),
+            np.ascontiguousarray(answer.faces, dtype="<i4").tobytes(),
+        )
+        size = sum(map(len, blobs)) + _ROW_OVERHEAD_BYTES
+        with self._database.write() as transaction:
+            connection = transaction.connection
+            _ = transaction.seq
+            connection.execute("DELETE FROM answer WHERE expires_ms <= ?", (now_ms,))
+            connection.execute(
+                "DELETE FROM answer WHERE account = ? AND library_id = ? AND token = ?",
+                (account, library_id, token),
+            )
+            # Oldest first, until what is left and this one fit.
+            connection.execute(
+                "DELETE FROM answer WHERE rowid IN (SELECT rowid FROM (SELECT rowid,"
+                " sum(bytes) OVER (ORDER BY created_ms DESC, rowid DESC) AS so_far FROM answer)"
+                " WHERE so_far > ?)",
+                (self.max_bytes - size,),
+            )
+            if size > self.max_bytes:
+                return
+            connection.execute(
+                f"INSERT INTO answer VALUES ({', '.join('?' * 14)})",
+                (
+                    account,
+                    library_id,
+                    token,
+                    now_ms,
+                    now_ms + round(self.lifetime_s * 1000),
+                    size,
+                    kept.condition,
+                    url_sha256,
+                    kept.threshold,
+                    answer.total,
+                    *blobs,
+                ),
+            )
+
+    def get(self, account: str, library_id: int, token: str) -> KeptAnswer | None:
+        """Find a token's answer, while it lives."""
+        query = (
+            "SELECT condition, threshold, total, embedding, ordinals, scores, faces FROM answer"
+            " WHERE account = ? AND library_id = ? AND token = ? AND expires_ms > ?"
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query, (account, library_id, token, _now_ms())).fetchone()
+        if row is None:
+            return None
+        condition, threshold, total, embedding, *blobs = row
+        try:
+            ordinals, scores, faces = map(np.frombuffer, blobs, ("<i8", "<f4", "<i4"))
+            if not len(ordinals) == len(scores) == len(faces) <= total:
+                raise ValueError("columns of different lengths")
+            return KeptAnswer(
+                condition=condition,
+                embedding=np.frombuffer(embedding, "<f4").astype(np.float32),
+                threshold=threshold,
+                answer=Answer(ordinals, scores, faces, total),
+            )
+        except (TypeError, ValueError) as error:
+            raise StoreCorrupt(f"session.db: the answer of token {token!r}: {error}") from error
+
+    def embedding_of(
+        self, account: str, library_id: int, url_sha256: bytes
+    ) -> NDArray[np.float32] | None:
+        """Find the embedding last searched for under a URL, while a token of it lives."""
+        query = (
+            "SELECT embedding FROM answer WHERE account = ? AND library_id = ? AND url_sha256 = ?"
+            " AND expires_ms > ? ORDER BY created_ms DESC LIMIT 1"
+        )
+        with self._database.read() as connection:
+            key = (account, library_id, url_sha256, _now_ms())
+            row = connection.execute(query, key).fetchone()
+        return None if row is None else np.frombuffer(row[0], "<f4").astype(np.float32)
+
+    def drop_library(self, library_id: int) -> None:
+        """Forget the answers of a library."""
+        with self._database.write() as transaction:
+            _ = transaction.seq
+            transaction.connection.execute("DELETE FROM answer WHERE library_id = ?", (library_id,))
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

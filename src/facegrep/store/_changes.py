@@ -1,0 +1,150 @@
+"""What changed in a library since a sequence number: how indexes in memory follow it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from facegrep._errors import StoreCorrupt
+from facegrep.store._libraries import list_segments, read_blocks
+from facegrep.store._media import Columns
+from facegrep.store._segments import read_codes
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from facegrep.store._libraries import LibraryRow
+    from facegrep.store._segments import Segment
+
+_BATCH: Final = 8192
+"""Assets a batch: enough to forget the cost of a query, few enough to hold no memory."""
+
+# What a face index takes as a column, in the order in which rows are read.
+_COLUMNS: Final = (*Columns._fields, "utc_create_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedAssets:
+    """Assets that came or changed, in the order of their numbers.
+
+    Attributes
+    ----------
+    ordinals, media_ids, face_counts
+        One an asset.
+    columns
+        By field of `Columns` and ``utc_create_ms``, one value an asset.
+    codes
+        int8 ``(sum of face_counts, dim)``, asset by asset.
+    """
+
+    ordinals: NDArray[np.int64]
+    media_ids: list[str]
+    face_counts: NDArray[np.int64]
+    columns: dict[str, list[int | str | None]]
+    codes: NDArray[np.int8]
+
+
+def read_tombstones(
+    connection: sqlite3.Connection, library: LibraryRow, after_seq: int
+) -> list[int]:
+    """Read the ordinals of assets deleted after a sequence number."""
+    query = "SELECT ordinal FROM tombstone WHERE library_id = ? AND row_seq > ?"
+    return [ordinal for (ordinal,) in connection.execute(query, (library.id, after_seq))]
+
+
+def read_changed_assets(
+    connection: sqlite3.Connection, folder: Path, library: LibraryRow, after_seq: int
+) -> Iterator[ChangedAssets]:
+    """Read the assets that came or changed after a sequence number, in batches.
+
+    Raises
+    ------
+    StoreCorrupt
+        Codes fail their checksum, or rows contradict each other.
+    """
+    segments = {segment.id: segment for segment in list_segments(connection, library)}
+    query = (
+        f"SELECT ordinal, media_id, segment_id, first_slot, face_count, {', '.join(_COLUMNS)}"
+        " FROM media WHERE library_id = ? AND row_seq > ?"
+    )
+    cursor = connection.execute(query, (library.id, after_seq))
+    while rows := cursor.fetchmany(_BATCH):
+        ordinals, media_ids, segment_ids, first_slots, counts, *columns = zip(*rows, strict=True)
+        try:
+            face_counts = np.array(counts, dtype=np.int64)
+            codes = _gather(
+                connection, folder, library, segments, segment_ids, first_slots, face_counts
+            )
+            numbers = np.array(ordinals, dtype=np.int64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise StoreCorrupt(
+                f"library {library.name!r}: the catalog's rows contradict each other ({error}); "
+                "other libraries of the store are not affected"
+            ) from error
+        yield ChangedAssets(
+            ordinals=numbers,
+            media_ids=list(media_ids),
+            face_counts=face_counts,
+            columns={name: list(values) for name, values in zip(_COLUMNS, columns, strict=True)},
+            codes=codes,
+        )
+
+
+def read_asset_codes(
+    connection: sqlite3.Connection,
+    folder: Path,
+    library: LibraryRow,
+    segment_id: int | None,
+    first_slot: int | None,
+    face_count: int,
+) -> NDArray[np.int8]:
+    """Read the codes of one asset, int8 ``(face_count, dim)``."""
+    segments = {segment.id: segment for segment in list_segments(connection, library)}
+    counts = np.array([face_count], dtype=np.int64)
+    return _gather(connection, folder, library, segments, (segment_id,), (first_slot,), counts)
+
+
+def _gather(
+    connection: sqlite3.Connection,
+    folder: Path,
+    library: LibraryRow,
+    segments: dict[int, Segment],
+    segment_ids: tuple[int | None, ...],
+    first_slots: tuple[int | None, ...],
+    face_counts: NDArray[np.int64],
+) -> NDArray[np.int8]:
+    """Read the codes of assets, each ``face_counts[i]`` slots from ``first_slots[i]`` on."""
+    stored = sum(segment.committed_bytes for segment in segments.values()) // library.dim
+    if face_counts.min() < 0 or face_counts.max() > stored:  # before anything is allocated
+        raise ValueError(f"an asset of {face_counts.max()} faces, of {stored} stored")
+    starts = np.cumsum(face_counts) - face_counts  # of each asset's rows in the result
+    codes = np.empty((int(face_counts.sum()), library.dim), dtype=np.int8)
+    by_segment: dict[int, list[int]] = defaultdict(list)
+    for position in np.flatnonzero(face_counts):
+        by_segment[segment_ids[position] or 0].append(int(position))
+    for segment_id, positions in by_segment.items():
+        if segment_id not in segments:
+            raise ValueError(f"no segment {segment_id}")
+        segment = segments[segment_id]
+        counts = face_counts[positions]
+        within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        firsts = np.array([first_slots[position] for position in positions], dtype=np.int64)
+        slots = np.repeat(firsts, counts) + within
+        rows = np.repeat(starts[positions], counts) + within
+        order = np.argsort(slots, kind="stable")
+        slots = slots[order]
+        blocks = read_blocks(
+            connection,
+            segment,
+            int(slots[0]) // segment.slots_per_block,
+            int(slots[-1]) // segment.slots_per_block,
+        )
+        codes[rows[order]] = read_codes(folder, segment, blocks, slots)
+    return codes

@@ -41,6 +41,8 @@ _MAX_JPEG_SCANS: Final = 64
 # Rows converted at a time: beside the decoded picture only the result is ever whole in memory.
 _BAND_ROWS: Final = 256
 
+_EXIF_ORIENTATION: Final = 0x0112
+
 
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     """Pixels of an encoded picture: uint8 ``(height, width, 3)``, RGB, upright, read-only.

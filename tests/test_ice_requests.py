@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import runpy
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -15,6 +18,7 @@ from facegrep.ice import IceError
 from facegrep.ice import _requests as requests
 from facegrep.ice._requests import read_request
 
+FUZZ_TARGET = runpy.run_path(str(Path(__file__).parent / "fuzz" / "ice_requests_fuzz.py"))
 ACTIONS = requests.Request.__subclasses__()
 # What makes each mandatory parameter good.
 GOOD = {
@@ -212,6 +216,15 @@ def test_any_text_in_any_parameter_is_read_or_refused(
     assert error.http_status == 400
     assert f'"{name}"' in error.message
     assert error.message.isprintable()
+
+
+@given(st.sampled_from(EVERY_PARAMETER), st.binary(max_size=60))
+def test_any_bytes_in_a_query_string_are_read_or_refused(
+    parameter: tuple[type[requests.Request], str], raw: bytes
+) -> None:
+    action, name = parameter
+    query = urlencode(minimal(action) | {name: raw}).encode()
+    FUZZ_TARGET["fuzz_one"](bytes([ACTIONS.index(action)]) + query)
 
 
 def test_an_error_reply_has_the_five_keys_of_the_gateway() -> None:

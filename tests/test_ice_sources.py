@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facegrep._errors import InvalidArgumentError, PictureError
+from facegrep import InvalidArgumentError, PictureError
 from facegrep.ice._sources import Sources
 from facegrep.media import MAX_BYTES
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facegrep import InvalidArgumentError
 from facegrep.ice._bodies import read_library_config, read_msg_body
 from facegrep.ice._filters import read_custom_filters, read_utc_create
-from facegrep.ice._json import MAX_JSON_BYTES, BadValue
+from facegrep.ice._json import MAX_JSON_BYTES
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=256)
@@ -94,7 +95,7 @@ def test_any_text_is_a_filter_of_the_grammar_or_refused(raw: str) -> None:
     for read in (read_custom_filters, read_utc_create, read_msg_body, read_library_config):
         try:
             value = read(raw.encode("utf-8", "replace").decode())
-        except BadValue:
+        except InvalidArgumentError:
             continue
         assert value is not None
         assert isinstance(json.loads(raw), dict)
@@ -102,7 +103,7 @@ def test_any_text_is_a_filter_of_the_grammar_or_refused(raw: str) -> None:
 
 @pytest.mark.parametrize(("raw", "reason"), REFUSED_FILTERS.items(), ids=lambda text: text[:32])
 def test_a_malformed_filter_is_refused_with_its_reason(raw: str, reason: str) -> None:
-    with pytest.raises(BadValue) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         read_custom_filters(raw)
     assert reason in str(caught.value)
 
@@ -133,7 +134,7 @@ def test_a_range_may_have_one_side() -> None:
     ],
 )
 def test_a_malformed_range_of_times_is_refused(raw: str) -> None:
-    with pytest.raises(BadValue):
+    with pytest.raises(InvalidArgumentError):
         read_utc_create(raw)
 
 
@@ -160,7 +161,7 @@ def test_a_msg_body_holds_a_title_and_custom_fields() -> None:
     ],
 )
 def test_a_malformed_msg_body_is_refused(raw: str) -> None:
-    with pytest.raises(BadValue):
+    with pytest.raises(InvalidArgumentError):
         read_msg_body(raw)
 
 
@@ -168,5 +169,5 @@ def test_a_library_names_up_to_three_groups_of_faces() -> None:
     for raw in ("{}", '{"faceGroupIds":"a"}', '{"faceGroupIds": "a,b,c"}', '{"faceGroupIds":""}'):
         assert read_library_config(raw) == raw
     for raw in ('{"faceGroupIds":"a,b,c,d"}', '{"faceGroupIds":"a,,b"}', '{"faceGroupIds":["a"]}'):
-        with pytest.raises(BadValue):
+        with pytest.raises(InvalidArgumentError):
             read_library_config(raw)

@@ -6,7 +6,9 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType, to_builtins
 
-from facegrep.ice._json import BadValue, Int64, JsonObject, Text, read_json
+from facegrep._engine_names import check_fields, check_text
+from facegrep._errors import InvalidArgumentError
+from facegrep.ice._json import Int64, JsonObject, Text, read_json
 
 _MAX_FACE_GROUPS = 3
 
@@ -44,8 +46,12 @@ class IndexConfig(JsonObject, frozen=True):
 
 
 def read_msg_body(raw: str) -> MsgBody:
-    """Read MsgBody."""
-    return read_json(raw, MsgBody)
+    """Read MsgBody, as far as to be sure that the engine takes what is in it."""
+    body = read_json(raw, MsgBody)
+    check_fields(body.fields())
+    if not isinstance(body.title, UnsetType):
+        check_text(body.title, "title")
+    return body
 
 
 def read_library_config(raw: str) -> str:
@@ -53,9 +59,10 @@ def read_library_config(raw: str) -> str:
     groups = read_json(raw, SearchLibConfig).faceGroupIds
     names = groups.split(",") if groups else []
     if len(names) > _MAX_FACE_GROUPS or not all(name.strip() for name in names):
-        raise BadValue(
+        raise InvalidArgumentError(
             f"faceGroupIds: expected up to {_MAX_FACE_GROUPS} ids as 'a,b', got {groups!r}"
         )
+    check_text(raw, "config")
     return raw
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
-from facegrep.ice._json import BadValue, Int64, JsonObject, Text, read_json
+from facegrep._errors import InvalidArgumentError
+from facegrep.ice._json import Int64, JsonObject, Text, read_json
 
 Condition = int | str | list[int] | list[str] | dict[str, int]
 """What one field must be: exactly this, any of these, or ``{"gte": a, "lte": b}``."""
@@ -57,7 +58,8 @@ def _bounds(wanted: Range, name: str) -> dict[str, int]:
     if not isinstance(wanted.lte, UnsetType):
         bounds["lte"] = wanted.lte
     if not bounds:
-        raise BadValue(f"the range of {name} is empty; give gte, lte or both")
+        raise InvalidArgumentError(f"the range of {name} is empty; give gte, lte or both")
     if bounds.get("gte", -(2**63)) > bounds.get("lte", 2**63 - 1):
-        raise BadValue(f"the range of {name} has gte {bounds['gte']} > lte {bounds['lte']}")
+        ends = f"gte {bounds['gte']} > lte {bounds['lte']}"
+        raise InvalidArgumentError(f"the range of {name} has {ends}")
     return bounds

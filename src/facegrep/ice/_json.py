@@ -7,6 +7,8 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from facegrep._errors import InvalidArgumentError
+
 MAX_JSON_BYTES = 16 * 1024
 
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -14,10 +16,6 @@ Text = Annotated[str, msgspec.Meta(max_length=256)]
 """At most 256 code points; the empty string is a value."""
 
 T = TypeVar("T")
-
-
-class BadValue(ValueError):
-    """A parameter's value was refused; the text says what was expected and what came."""
 
 
 class JsonObject(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
@@ -29,7 +27,7 @@ def read_json(raw: str, kind: type[T]) -> T:
 
     Raises
     ------
-    BadValue
+    InvalidArgumentError
         Over 16 KiB, not JSON, not a `kind`, an unknown field, a field named twice, a number out of
         range or of another type (NaN, infinity, 1.0 for an integer, true).
 
@@ -41,17 +39,19 @@ def read_json(raw: str, kind: type[T]) -> T:
     """
     size_bytes = len(raw.encode())
     if size_bytes > MAX_JSON_BYTES:
-        raise BadValue(f"expected at most {MAX_JSON_BYTES} bytes of JSON, got {size_bytes}")
+        raise InvalidArgumentError(
+            f"expected up to {MAX_JSON_BYTES} bytes of JSON, got {size_bytes}"
+        )
     try:
         value = msgspec.json.decode(raw, type=kind)
     except msgspec.DecodeError as error:
-        raise BadValue(f"{error}") from error
+        raise InvalidArgumentError(f"{error}") from error
     json.loads(raw, object_pairs_hook=_refuse_duplicates)
     return value
 
 
 def _refuse_duplicates(pairs: list[tuple[str, object]]) -> None:
     names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise BadValue(f"the field {name!r} is given {names.count(name)} times; give it once")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidArgumentError(f"the field {twice!r} is given {names.count(twice)} times")

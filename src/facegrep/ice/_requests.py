@@ -12,10 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import msgspec
 
+from facegrep._errors import InvalidArgumentError
 from facegrep.ice import _bodies, _filters
 from facegrep.ice import _parameters as read
 from facegrep.ice._errors import IceError, invalid_parameter, missing_parameter
-from facegrep.ice._json import BadValue
 
 DEFAULT_LIBRARY = "ims-default-search-lib"
 
@@ -30,14 +30,15 @@ def _one_of(*words: str, refused: Mapping[str, str] | None = None) -> msgspec.Me
     def reader(raw: str) -> str:
         if raw not in words:
             expected = f"expected {' or '.join(words)}, got {raw!r}"
-            raise BadValue((refused or {}).get(raw, expected))
+            raise InvalidArgumentError((refused or {}).get(raw, expected))
         return raw
 
     return _reads(reader)
 
 
-Name = Annotated[str, _reads(read.read_name)]
+Token = Annotated[str, _reads(read.read_name)]
 OptionalName = Annotated[str | None, _reads(read.read_name)]
+LibraryName = Annotated[str, _reads(read.read_library_name)]
 NewLibraryName = Annotated[str, _reads(read.read_new_library_name)]
 MediaId = Annotated[str, _reads(read.read_media_id)]
 Url = Annotated[str, _reads(read.read_url)]
@@ -75,8 +76,8 @@ class SearchMediaByFace(Request, frozen=True):
     picture_parameter: ClassVar[str] = "PersonImageUrl"
 
     person_image_url: Url
-    face_search_token: Name
-    search_lib_name: Name = DEFAULT_LIBRARY
+    face_search_token: Token
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
     media_type: SearchedMediaType = None
     namespace: OptionalName = None
     custom_filters: Filters = {}
@@ -96,20 +97,20 @@ class CreateSearchLib(Request, frozen=True):
 class AlterSearchLib(Request, frozen=True):
     """Replace a library's configuration."""
 
-    search_lib_name: Name
+    search_lib_name: LibraryName
     search_lib_config: LibraryConfig = None
 
 
 class QuerySearchLib(Request, frozen=True):
     """Describe one library."""
 
-    search_lib_name: Name
+    search_lib_name: LibraryName
 
 
 class DropSearchLib(Request, frozen=True):
     """Delete a library and all that is in it."""
 
-    search_lib_name: Name
+    search_lib_name: LibraryName
 
 
 class ListSearchLib(Request, frozen=True):
@@ -123,7 +124,7 @@ class CreateSearchIndex(Request, frozen=True):
     """Give a library its face index."""
 
     index_type: IndexType
-    search_lib_name: Name = DEFAULT_LIBRARY
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
     index_status: IndexStatus = None
     index_config: IndexConfig = None
 
@@ -132,7 +133,7 @@ class AlterSearchIndex(Request, frozen=True):
     """Switch a library's face index on or off."""
 
     index_type: IndexType
-    search_lib_name: Name = DEFAULT_LIBRARY
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
     index_status: IndexStatus = None
     index_config: IndexConfig = None
 
@@ -141,21 +142,21 @@ class QuerySearchIndex(Request, frozen=True):
     """Describe a library's face index."""
 
     index_type: IndexType
-    search_lib_name: Name = DEFAULT_LIBRARY
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
 
 
 class DropSearchIndex(Request, frozen=True):
     """Take a library's face index away, its vectors with it."""
 
     index_type: IndexType
-    search_lib_name: Name = DEFAULT_LIBRARY
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
 
 
 class InsertMediaToSearchLib(Request, frozen=True):
     """Put one asset into a library."""
 
     input: Url
-    search_lib_name: Name = DEFAULT_LIBRARY
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
     media_id: Annotated[str | None, _reads(read.read_media_id)] = None
     media_type: InsertedMediaType = "video"
     msg_body: MsgBody = _bodies.MsgBody()
@@ -167,7 +168,7 @@ class UpdateMediaToSearchLib(Request, frozen=True):
 
     media_id: MediaId
     msg_body: MsgBody
-    search_lib_name: Name = DEFAULT_LIBRARY
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
     namespace: OptionalName = None
 
 
@@ -175,7 +176,7 @@ class DeleteMediaFromSearchLib(Request, frozen=True):
     """Take one asset out of a library; `namespace` must be the one that it has."""
 
     media_id: MediaId
-    search_lib_name: Name = DEFAULT_LIBRARY
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
     namespace: OptionalName = None
 
 
@@ -183,7 +184,7 @@ class QueryMediaIndexJob(Request, frozen=True):
     """Say how far the analysis of an asset is."""
 
     media_id: MediaId
-    search_lib_name: Name = DEFAULT_LIBRARY
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
 
 
 R = TypeVar("R", bound=Request)
@@ -212,7 +213,7 @@ def read_request(kind: type[R], params: object) -> R:
             continue
         try:
             values[attribute] = reader(given[name])
-        except BadValue as reason:
+        except InvalidArgumentError as reason:
             raise invalid_parameter(name, str(reason)) from reason
     return kind(**values)
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facegrep._errors import FacegrepError
+    from facegrep._result import Plan
     from facegrep.store import Answer
+    from facegrep.vision import Box, RefusedFace
 
 FaceIndexStatus: TypeAlias = Literal["active", "deactive"] | None
 """A library's face index: active, there but off, or never made."""
@@ -33,15 +35,6 @@ class Unset(enum.Enum):
 
 UNSET: Final = Unset.UNSET
 """Says "leave it as it is" where ``None`` means "nothing"."""
-
-
-class Box(NamedTuple):
-    """A rectangle in px of the upright original picture; ``x``, ``y`` is its upper left corner."""
-
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +81,7 @@ class StoredFace:
     face_no
         0, 1, ... in the order of adding; of a picture the largest face is 0.
     box
-        Where it is in the original, or ``None`` when it came as a vector.
+        Where it is, in px of the upright original, or ``None`` when it came as a vector.
     score
         The detector's score, or ``None`` when it came as a vector.
     precision
@@ -102,15 +95,6 @@ class StoredFace:
     score: float | None
     precision: str | None
     code: NDArray[np.int8] | None = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class FaceRefused:
-    """A face that the detector saw and that was not kept."""
-
-    box: Box
-    score: float
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +154,7 @@ class AddResult:
     media_id: str
     added: bool
     faces: tuple[StoredFace, ...]
-    refused: tuple[FaceRefused, ...]
+    refused: tuple[RefusedFace, ...]
     analysed: bool
 
 
@@ -257,7 +241,7 @@ class SearchResult:
         The cosine that was required, and where it came from; ``None``: the best ones, whatever
         their score.
     plan
-        How the index was scanned.
+        What the scan did.
     model, provider
         The library's model; what ran it for this query, ``None`` when the query was a vector.
     query_faces
@@ -270,7 +254,7 @@ class SearchResult:
     total: int
     threshold: float | None
     threshold_reason: str
-    plan: str
+    plan: Plan
     model: str | None
     provider: str | None
     query_faces: int

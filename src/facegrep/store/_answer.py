@@ -16,6 +16,8 @@ class Answer:
 
     Attributes
     ----------
+    library_id, seq
+        The library's incarnation, and how far its assets had got when it was searched.
     ordinals
         int64 ``(n,)``: the assets, by their number in the library.
     scores
@@ -26,6 +28,8 @@ class Answer:
         Assets that match; more than ``n`` only without a threshold.
     """
 
+    library_id: int
+    seq: int
     ordinals: NDArray[np.int64]
     scores: NDArray[np.float32]
     faces: NDArray[np.int32]

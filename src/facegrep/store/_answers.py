@@ -68,9 +68,7 @@ class AnswerStore:
         self.lifetime_s = lifetime_s
         self.max_bytes = max_bytes
 
-    def put(
-        self, account: str, library_id: int, token: str, url_sha256: bytes, kept: KeptAnswer
-    ) -> None:
+    def put(self, account: str, token: str, url_sha256: bytes, kept: KeptAnswer) -> None:
         """Keep an answer in place of any earlier one of that token.
 
         One that alone takes more than `max_bytes` is not kept, as if it were the oldest.
@@ -90,7 +88,7 @@ class AnswerStore:
             connection.execute("DELETE FROM answer WHERE expires_ms <= ?", (now_ms,))
             connection.execute(
                 "DELETE FROM answer WHERE account = ? AND library_id = ? AND token = ?",
-                (account, library_id, token),
+                (account, answer.library_id, token),
             )
             # Oldest first, until what is left and this one fit.
             connection.execute(
@@ -102,10 +100,10 @@ class AnswerStore:
             if size > self.max_bytes:
                 return
             connection.execute(
-                f"INSERT INTO answer VALUES ({', '.join('?' * 14)})",
+                f"INSERT INTO answer VALUES ({', '.join('?' * 15)})",
                 (
                     account,
-                    library_id,
+                    answer.library_id,
                     token,
                     now_ms,
                     now_ms + round(self.lifetime_s * 1000),
@@ -113,6 +111,7 @@ class AnswerStore:
                     kept.condition,
                     url_sha256,
                     kept.threshold,
+                    answer.seq,
                     answer.total,
                     *blobs,
                 ),
@@ -121,14 +120,14 @@ class AnswerStore:
     def get(self, account: str, library_id: int, token: str) -> KeptAnswer | None:
         """Find a token's answer, while it lives."""
         query = (
-            "SELECT condition, threshold, total, embedding, ordinals, scores, faces FROM answer"
-            " WHERE account = ? AND library_id = ? AND token = ? AND expires_ms > ?"
+            "SELECT condition, threshold, seq, total, embedding, ordinals, scores, faces"
+            " FROM answer WHERE account = ? AND library_id = ? AND token = ? AND expires_ms > ?"
         )
         with self._database.read() as connection:
             row = connection.execute(query, (account, library_id, token, _now_ms())).fetchone()
         if row is None:
             return None
-        condition, threshold, total, embedding, *blobs = row
+        condition, threshold, seq, total, embedding, *blobs = row
         try:
             ordinals, scores, faces = map(np.frombuffer, blobs, ("<i8", "<f4", "<i4"))
             if not len(ordinals) == len(scores) == len(faces) <= total:
@@ -137,7 +136,7 @@ class AnswerStore:
                 condition=condition,
                 embedding=np.frombuffer(embedding, "<f4").astype(np.float32),
                 threshold=threshold,
-                answer=Answer(ordinals, scores, faces, total),
+                answer=Answer(library_id, seq, ordinals, scores, faces, total),
             )
         except (TypeError, ValueError) as error:
             raise StoreCorrupt(f"session.db: the answer of token {token!r}: {error}") from error

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facegrep.store._libraries import LibraryRow
+    from facegrep.store._media import MediaRow
     from facegrep.store._segments import Segment
 
 _BATCH: Final = 8192
@@ -51,12 +52,10 @@ class ChangedAssets:
     codes: NDArray[np.int8]
 
 
-def read_tombstones(
-    connection: sqlite3.Connection, library: LibraryRow, after_seq: int
-) -> list[int]:
+def read_tombstones(connection: sqlite3.Connection, library_id: int, after_seq: int) -> list[int]:
     """Read the ordinals of assets deleted after a sequence number."""
     query = "SELECT ordinal FROM tombstone WHERE library_id = ? AND row_seq > ?"
-    return [ordinal for (ordinal,) in connection.execute(query, (library.id, after_seq))]
+    return [ordinal for (ordinal,) in connection.execute(query, (library_id, after_seq))]
 
 
 def read_changed_assets(
@@ -98,17 +97,13 @@ def read_changed_assets(
 
 
 def read_asset_codes(
-    connection: sqlite3.Connection,
-    folder: Path,
-    library: LibraryRow,
-    segment_id: int | None,
-    first_slot: int | None,
-    face_count: int,
+    connection: sqlite3.Connection, folder: Path, library: LibraryRow, row: MediaRow
 ) -> NDArray[np.int8]:
     """Read the codes of one asset, int8 ``(face_count, dim)``."""
     segments = {segment.id: segment for segment in list_segments(connection, library)}
-    counts = np.array([face_count], dtype=np.int64)
-    return _gather(connection, folder, library, segments, (segment_id,), (first_slot,), counts)
+    counts = np.array([row.face_count], dtype=np.int64)
+    places = (row.segment_id,), (row.first_slot,)
+    return _gather(connection, folder, library, segments, *places, counts)
 
 
 def _gather(

@@ -157,6 +157,7 @@ SESSION: Final = Schema(
             condition BLOB NOT NULL,
             url_sha256 BLOB NOT NULL,
             threshold REAL,
+            seq INTEGER NOT NULL,
             total INTEGER NOT NULL,
             embedding BLOB NOT NULL,
             ordinals BLOB NOT NULL,

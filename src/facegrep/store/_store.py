@@ -216,29 +216,28 @@ class Store:
             return current.face_count
 
     def add(
-        self, library: LibraryRow, assets: Sequence[NewAsset], *, refuse_conflicts: bool
+        self, library: LibraryRow, assets: Sequence[NewAsset], *, stop_at_conflict: bool
     ) -> list[Added]:
-        """Add assets and their vectors, all in one commit.
+        """Add assets and their vectors in one commit.
 
         Parameters
         ----------
         library
             As it was when the assets were analysed, or not, for its face index.
-        refuse_conflicts
-            Raise on the first asset whose id is taken by another one, instead of leaving it out.
+        stop_at_conflict
+            Store nothing from the first asset on whose id is taken by another one, instead of
+            leaving that one out.
 
         Returns
         -------
         added
             What became of each: ``True``, ``False`` when the same asset was there already, or the
-            `AlreadyExistsError` of one left out.
+            `AlreadyExistsError` of one left out. It ends with the conflict that it stopped at.
 
         Raises
         ------
         NotFoundError, OperationDeniedError
             The library was dropped, or its face index switched, meanwhile.
-        AlreadyExistsError
-            With `refuse_conflicts`.
         StoreError
             See `Database.write`.
         """
@@ -252,6 +251,11 @@ class Store:
             for asset in assets:
                 stored = taken.get(asset.media_id)
                 if stored is None:
+                    if asset.faces is None and current.face_index == "active":
+                        raise OperationDeniedError(
+                            f"media {asset.media_id!r} was deleted meanwhile, and not analysed "
+                            "because it was there; nothing was stored, repeat the call"
+                        )
                     ordinal = current.next_ordinal + len(fresh)
                     taken[asset.media_id] = asset.identity(ordinal)
                     fresh.append((ordinal, asset))
@@ -259,10 +263,9 @@ class Store:
                 elif asset.is_same(stored):
                     outcome.append(False)
                 else:
-                    conflict = AlreadyExistsError(asset.describe_conflict(stored))
-                    if refuse_conflicts:
-                        raise conflict
-                    outcome.append(conflict)
+                    outcome.append(AlreadyExistsError(asset.describe_conflict(stored)))
+                    if stop_at_conflict:
+                        break
             if fresh:
                 seq = transaction.seq
                 slots = self._append(connection, current, [asset.faces for _, asset in fresh])

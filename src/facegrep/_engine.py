@@ -1,0 +1,186 @@
+"""The second door: durable libraries of pictures or vectors."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from facegrep._engine_core import (
+    DEFAULT_ACCOUNT,
+    DEFAULT_LIBRARY,
+    DEFAULT_MODEL,
+    Shared,
+    embedder_manifest,
+)
+from facegrep._engine_indexing import IndexingOperations
+from facegrep._engine_ingest import IngestOperations
+from facegrep._engine_libraries import LibraryOperations
+from facegrep._engine_names import check_name
+from facegrep._engine_pages import Answers
+from facegrep._engine_search import SearchOperations
+from facegrep._engine_vectors import VectorOperations
+from facegrep._errors import AlreadyExistsError, InvalidArgumentError
+from facegrep.store import Store, insert_library, now_ms
+
+if TYPE_CHECKING:
+    import os
+    import sqlite3
+    from types import TracebackType
+
+    from facegrep.vision import Device, Precision
+
+
+class Engine(
+    LibraryOperations,
+    IngestOperations,
+    VectorOperations,
+    IndexingOperations,
+    SearchOperations,
+):
+    """An open store, as one account sees it. Made by `facegrep.open`.
+
+    Notes
+    -----
+    Thread-safe: calls run side by side, and a call that is under way when another thread closes the
+    engine ends or raises `StoreClosed`. Each reading call has a SQLite connection of its own while
+    it runs; writing calls take turns, among threads and among processes, commit by commit. A
+    process forked from this one must open the store again (`ForkError`).
+    """
+
+    def __init__(self, shared: Shared, account: str) -> None:
+        super().__init__(shared, account)
+        self._owns_store = True
+        self.answers = Answers(shared.store, account)
+        """The account's frozen answers by token."""
+
+    @property
+    def path(self) -> Path:
+        """The store's directory, absolute."""
+        return self._shared.store.path
+
+    @property
+    def readonly(self) -> bool:
+        """Whether it was opened with ``readonly=True``."""
+        return self._shared.store.readonly
+
+    @property
+    def account(self) -> str:
+        """Whose libraries these are."""
+        return self._account
+
+    def for_account(self, name: str) -> Engine:
+        """View the same store as another account.
+
+        Accounts see nothing of each other. A new one begins with the library
+        ``ims-default-search-lib``. Closing a view leaves the store open.
+
+        Raises
+        ------
+        InvalidArgumentError
+            Not a name.
+        """
+        check_name(name, "account")
+        store = self._store
+        with store.catalog.read() as connection:
+            query = "SELECT count(*) FROM account WHERE name = ?"
+            known = connection.execute(query, (name,)).fetchone()[0]
+        if not known and not store.readonly:
+            manifest = embedder_manifest(DEFAULT_MODEL)
+            with contextlib.suppress(AlreadyExistsError):  # made by another thread meanwhile
+                store.insert_library(
+                    name,
+                    DEFAULT_LIBRARY,
+                    model=manifest.id,
+                    dim=manifest.dim,
+                    threshold=None,
+                    face_index="active",
+                    config="",
+                )
+        view = Engine(self._shared, name)
+        view._owns_store = False
+        return view
+
+    def close(self) -> None:
+        """Close. What was acknowledged is durable with or without it. Closing again does nothing.
+
+        Closes the views of other accounts with it, but not the other way round.
+        """
+        self._closed = True
+        if self._owns_store:
+            self._shared.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed " if self._closed else ""
+        return f"<Engine {state}{str(self.path)!r} account={self._account!r}>"
+
+
+def open(
+    path: str | os.PathLike[str],
+    *,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    readonly: bool = False,
+) -> Engine:
+    """Open a store, or create it.
+
+    Parameters
+    ----------
+    path
+        Its directory, on a local filesystem; absent or empty to create one.
+    device
+        Where pictures are embedded: ``"cpu"``, ``"cuda"``, or ``"auto"`` for CUDA where it works.
+        Looked at when the first picture is.
+    precision
+        ``"fp32"``, or ``"int8"`` (CPU only); embeddings of both compare.
+    readonly
+        Write nothing; frozen answers are kept in memory.
+
+    Returns
+    -------
+    Engine
+        For the account ``default``, to be closed; a context manager.
+
+    Raises
+    ------
+    StoreNotFound
+        There is no store, and `readonly`.
+    StoreCorrupt
+        The directory holds something else, or a damaged store.
+    StoreVersionError
+        A newer facegrep made it.
+    StoreError
+        It cannot be made or read, or is on a network filesystem.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InvalidArgumentError(f"device: expected 'auto', 'cpu' or 'cuda', got {device!r}")
+    if precision not in ("fp32", "int8"):
+        raise InvalidArgumentError(f"precision: expected 'fp32' or 'int8', got {precision!r}")
+    store = Store.open(Path(path).absolute(), readonly=readonly, on_create=_first_library)
+    return Engine(Shared(store, device, precision), DEFAULT_ACCOUNT)
+
+
+def _first_library(connection: sqlite3.Connection) -> None:
+    manifest = embedder_manifest(DEFAULT_MODEL)
+    insert_library(
+        connection,
+        DEFAULT_ACCOUNT,
+        DEFAULT_LIBRARY,
+        model=manifest.id,
+        dim=manifest.dim,
+        threshold=None,
+        face_index="active",
+        config="",
+        now_ms=now_ms(),
+    )

@@ -1,0 +1,157 @@
+"""Libraries: made, listed, set up and dropped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from facegrep._engine_core import DEFAULT_MODEL, EngineCore, embedder_manifest
+from facegrep._engine_names import check_count, check_library_name, check_text, check_threshold
+from facegrep._engine_results import Library
+from facegrep._errors import InvalidArgumentError, ModelMismatchError
+from facegrep.store import MAX_DIM, list_libraries
+
+if TYPE_CHECKING:
+    from facegrep._engine_results import FaceIndexStatus
+    from facegrep.store import LibraryRow
+
+
+class LibraryOperations(EngineCore):
+    """The Engine's operations on libraries."""
+
+    def create_library(
+        self,
+        name: str,
+        *,
+        model: str | None = None,
+        dim: int | None = None,
+        threshold: float | None = None,
+        face_index: FaceIndexStatus = "active",
+        config: str = "",
+    ) -> Library:
+        r"""Make a library.
+
+        Parameters
+        ----------
+        name
+            Unique in the account: 1 to 512 bytes of UTF-8 without control or direction-changing
+            characters, ``/`` and ``\``.
+        model
+            Name or id of the model that embeds its faces; ``"sface"`` unless `dim` is given.
+        dim
+            Alone: a library of vectors of this length (1 to 4096), without a model.
+        threshold
+            The cosine (-1 to 1) that its matches must reach; by default its model's.
+        face_index
+            ``None`` or ``"deactive"``: assets are stored, and analysed once the index is active.
+        config
+            Text kept for the caller, uninterpreted.
+
+        Raises
+        ------
+        AlreadyExistsError
+            The account has a library of that name.
+        InvalidArgumentError
+            Names the argument.
+        ModelMismatchError
+            `dim` is not the model's.
+        """
+        check_library_name(name, "name")
+        own_threshold = check_threshold(threshold)
+        model_id, length = _model_and_dim(model, dim)
+        row = self._writable.insert_library(
+            self._account,
+            name,
+            model=model_id,
+            dim=length,
+            threshold=own_threshold,
+            face_index=check_face_index(face_index),
+            config=_check_config(config),
+        )
+        return library_of(row)
+
+    def library(self, name: str) -> Library:
+        """Return one library.
+
+        Raises
+        ------
+        NotFoundError
+            The account has none of that name.
+        """
+        return library_of(self._find(check_library_name(name, "name")))
+
+    def libraries(self) -> list[Library]:
+        """List the account's libraries by name, bytewise."""
+        with self._store.catalog.read() as connection:
+            return [library_of(row) for row in list_libraries(connection, self._account)]
+
+    def drop_library(self, name: str) -> None:
+        """Remove a library with all it holds: assets, vectors (overwritten), frozen answers.
+
+        Raises
+        ------
+        NotFoundError
+            The account has none of that name.
+        """
+        store = self._writable
+        row = self._find(check_library_name(name, "name"))
+        store.drop_library(row)
+        self._shared.indexes.forget(row.id)
+
+    def set_threshold(self, name: str, value: float | None) -> None:
+        """Set the cosine (-1 to 1) that matches must reach; ``None``: follow the model again.
+
+        Raises
+        ------
+        NotFoundError, InvalidArgumentError
+            No such library; not a cosine.
+        """
+        row = self._find(check_library_name(name, "name"))
+        self._writable.change_library(row, "threshold", check_threshold(value))
+
+    def set_config(self, name: str, config: str) -> None:
+        """Set the text that is kept for the caller."""
+        row = self._find(check_library_name(name, "name"))
+        self._writable.change_library(row, "config", _check_config(config))
+
+
+def library_of(row: LibraryRow) -> Library:
+    """Give a row of the catalog to the caller."""
+    return Library(
+        name=row.name,
+        model=row.model,
+        dim=row.dim,
+        threshold=row.threshold,
+        face_index=check_face_index(row.face_index),
+        media_count=row.media_count,
+        face_count=row.face_count,
+        config=row.config,
+        created_ms=row.created_ms,
+    )
+
+
+def check_face_index(status: object) -> FaceIndexStatus:
+    """Check the state of a face index."""
+    if status is None:
+        return None
+    if status == "active":
+        return "active"
+    if status == "deactive":
+        return "deactive"
+    raise InvalidArgumentError(
+        f"face index: expected 'active', 'deactive' or None, got {status!r:.80}"
+    )
+
+
+def _model_and_dim(model: str | None, dim: int | None) -> tuple[str | None, int]:
+    if dim is not None and not 1 <= check_count(dim, "dim") <= MAX_DIM:
+        raise InvalidArgumentError(f"dim: expected 1 to {MAX_DIM}, got {dim}")
+    if model is None and dim is not None:
+        return None, dim
+    manifest = embedder_manifest(model or DEFAULT_MODEL)
+    if dim not in (None, manifest.dim):
+        raise ModelMismatchError(f"dim: model {manifest.id!r} has {manifest.dim}, got {dim}")
+    return manifest.id, manifest.dim
+
+
+def _check_config(config: object) -> str:
+    return check_text(config, "config") or ""

@@ -1,0 +1,222 @@
+"""Assets that are stored: looked at, described anew, deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from facegrep._engine_core import EngineCore
+from facegrep._engine_names import (
+    check_count,
+    check_fields,
+    check_library_name,
+    check_name,
+    check_optional_name,
+    check_text,
+)
+from facegrep._engine_results import UNSET, IndexJob, Media, StoredFace, Unset
+from facegrep._errors import InvalidArgumentError, NotFoundError, StoreCorrupt
+from facegrep.store import (
+    Columns,
+    find_library,
+    find_media,
+    list_media,
+    read_asset_codes,
+    unpack_faces,
+)
+from facegrep.vision import Box
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facegrep._engine_results import MediaType
+    from facegrep.store import MediaRow
+
+
+class MediaOperations(EngineCore):
+    """The Engine's operations on stored assets."""
+
+    def get(self, library: str, media_id: str, *, vectors: bool = False) -> Media:
+        """Return what is stored of an asset and its faces.
+
+        Parameters
+        ----------
+        library, media_id
+            Their names.
+        vectors
+            Whether with the codes of its faces.
+
+        Raises
+        ------
+        NotFoundError
+            No such library or media; ``kind`` says which.
+        StoreCorrupt
+            Codes were asked for and fail their checksum.
+        """
+        check_library_name(library)
+        check_name(media_id, "media_id")
+        store = self._store
+        with store.catalog.read() as connection:
+            row = find_library(connection, self._account, library)
+            found = find_media(connection, row, media_id)
+            if found is None:
+                raise NotFoundError("media", media_id)
+            codes = None
+            if vectors:
+                codes = read_asset_codes(connection, store.segments, row, found)
+        return _media_of(found, codes)
+
+    def media(self, library: str, *, after: str | None = None, limit: int = 100) -> list[Media]:
+        """List assets by media id, bytewise.
+
+        Parameters
+        ----------
+        library
+            Its name.
+        after
+            Only assets whose id is greater: the last one of the page before.
+        limit
+            How many at most.
+
+        Raises
+        ------
+        NotFoundError
+            No such library.
+        """
+        check_library_name(library)
+        if after is not None:
+            check_name(after, "after")
+        count = check_count(limit, "limit")
+        with self._store.catalog.read() as connection:
+            row = find_library(connection, self._account, library)
+            return [_media_of(found, None) for found in list_media(connection, row, after, count)]
+
+    def update(
+        self,
+        library: str,
+        media_id: str,
+        *,
+        title: str | Unset | None = UNSET,
+        fields: Mapping[str, int | str | None] | Unset = UNSET,
+        namespace: str | Unset | None = UNSET,
+    ) -> None:
+        """Change what is said of an asset; its faces and its place in frozen answers stay.
+
+        Parameters
+        ----------
+        library, media_id
+            Their names.
+        title, namespace
+            ``None`` takes it away.
+        fields
+            Those named change, a ``None`` takes one away, the others stay.
+
+        Raises
+        ------
+        NotFoundError
+            No such library or media.
+        InvalidArgumentError
+            Names the argument.
+        """
+        check_library_name(library)
+        check_name(media_id, "media_id")
+        new_title = title if isinstance(title, Unset) else check_text(title, "title")
+        changed = {} if isinstance(fields, Unset) else check_fields(fields)
+        new_namespace = (
+            namespace
+            if isinstance(namespace, Unset)
+            else check_optional_name(namespace, "namespace")
+        )
+
+        def change(row: MediaRow) -> tuple[Columns, str | None]:
+            columns = Columns(
+                row.media_type,
+                row.namespace if isinstance(new_namespace, Unset) else new_namespace,
+                changed.get("intField1", row.int_field1),  # type: ignore[arg-type]  # as checked
+                changed.get("strField1", row.str_field1),  # type: ignore[arg-type]
+                changed.get("strField2", row.str_field2),  # type: ignore[arg-type]
+            )
+            return columns, row.title if isinstance(new_title, Unset) else new_title
+
+        self._writable.update(self._find(library), media_id, change)
+
+    def delete(self, library: str, media_ids: Sequence[str]) -> int:
+        """Delete assets; their ids are free again.
+
+        No search that starts after this returned finds them, in any process; pages cut later of
+        earlier answers leave them out.
+
+        Returns
+        -------
+        deleted
+            How many there were; unknown ids count for nothing.
+
+        Raises
+        ------
+        NotFoundError
+            No such library.
+        """
+        if isinstance(media_ids, str):
+            raise InvalidArgumentError("media_ids: expected a list of ids, got one str")
+        checked = [check_name(media_id, "media_ids") for media_id in media_ids]
+        check_library_name(library)
+        return self._writable.delete(self._find(library), checked)
+
+
+def _media_of(row: MediaRow, codes: NDArray[np.int8] | None) -> Media:
+    fields: dict[str, int | str] = {
+        name: value
+        for name, value in (
+            ("intField1", row.int_field1),
+            ("strField1", row.str_field1),
+            ("strField2", row.str_field2),
+        )
+        if value is not None
+    }
+    try:
+        values = unpack_faces(row.face_data, row.face_count)
+    except ValueError as error:
+        raise StoreCorrupt(f"media {row.media_id!r}: {error}") from error
+    faces = tuple(
+        StoredFace(
+            face_no=number,
+            box=None if values is None else Box(*map(float, values[number, :4])),
+            score=None if values is None else float(values[number, 4]),
+            precision=row.precision,
+            code=None if codes is None else codes[number],
+        )
+        for number in range(row.face_count)
+    )
+    return Media(
+        media_id=row.media_id,
+        media_type=_media_type(row.media_type),
+        namespace=row.namespace,
+        fields=fields,
+        utc_create_ms=row.utc_create_ms,
+        title=row.title,
+        source=row.source,
+        content_sha256=row.content_sha256.hex(),
+        faces=faces,
+        job=_job_of(row),
+    )
+
+
+def _job_of(row: MediaRow) -> IndexJob | None:
+    status: Literal["Running", "Success", "Fail"]
+    if row.job_status is None or row.job_submit_ms is None:
+        return None
+    if row.job_status == "Success":
+        status = "Success"
+    elif row.job_status == "Fail":
+        status = "Fail"
+    else:
+        status = "Running"
+    return IndexJob(status, row.job_submit_ms, row.job_finish_ms, row.job_error)
+
+
+def _media_type(text: str) -> MediaType:
+    if text == "video":
+        return "video"
+    return "audio" if text == "audio" else "image"

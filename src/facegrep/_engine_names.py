@@ -1,0 +1,144 @@
+"""What names and values the Engine takes from outside; all of them are data, never paths."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from facegrep._errors import InvalidArgumentError
+from facegrep._where import INT64_MAX, INT64_MIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_NAME_BYTES: Final = 512
+MAX_TEXT_BYTES: Final = 4096
+
+# Control characters, line and paragraph separators; marks that make a name look like another one
+# by turning its direction; lone surrogates, which are not text.
+_FORBIDDEN: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+TEXT_FIELDS: Final = ("strField1", "strField2")
+CUSTOM_FIELDS: Final = ("intField1", *TEXT_FIELDS)
+
+
+def check_name(value: object, argument: str) -> str:
+    """Check a name: of a library, asset, namespace, account or token.
+
+    Names are compared bytewise as they are given, never normalised.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Not a str, empty, more than `MAX_NAME_BYTES` of UTF-8, or with a control character, a mark
+        that changes the direction of text, or a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{argument}: expected a str, got {type(value).__name__}")
+    if value.isascii() and value.isprintable() and 0 < len(value) <= MAX_NAME_BYTES:
+        return str(value)  # str: not a subclass with a meaning of its own
+    found = _FORBIDDEN.search(value)
+    if found is not None:
+        raise InvalidArgumentError(
+            f"{argument}: expected no control or direction-changing characters, got "
+            f"{found.group()!a} at position {found.start()}"
+        )
+    length = len(value.encode())
+    if not 0 < length <= MAX_NAME_BYTES:
+        raise InvalidArgumentError(
+            f"{argument}: expected 1 to {MAX_NAME_BYTES} bytes of UTF-8, got {length}"
+        )
+    return str(value)
+
+
+def check_library_name(value: object, argument: str = "library") -> str:
+    """Check the name of a library: as `check_name`, and nothing that looks like a path."""
+    name = check_name(value, argument)
+    if "/" in name or "\\" in name or name in (".", ".."):
+        raise InvalidArgumentError(
+            f"{argument}: expected a name without '/' and '\\' that is not '.' or '..', got "
+            f"{name!r:.80}"
+        )
+    return name
+
+
+def check_optional_name(value: object, argument: str) -> str | None:
+    """Check a name that may be absent."""
+    return None if value is None else check_name(value, argument)
+
+
+def check_text(value: object, argument: str) -> str | None:
+    """Check a text that may be absent or empty; any characters but lone surrogates and NUL."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{argument}: expected a str, got {type(value).__name__}")
+    # Four bytes a character at most.
+    if len(value) * 4 > MAX_TEXT_BYTES or not value.isascii() or "\0" in value:
+        if _SURROGATE.search(value) or "\0" in value:
+            raise InvalidArgumentError(f"{argument}: expected text without NUL and lone surrogates")
+        length = len(value.encode())
+        if length > MAX_TEXT_BYTES:
+            raise InvalidArgumentError(
+                f"{argument}: expected at most {MAX_TEXT_BYTES} bytes of UTF-8, got {length}"
+            )
+    return str(value)
+
+
+def check_int64(value: object, argument: str) -> int | None:
+    """Check an integer that may be absent."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise InvalidArgumentError(
+            f"{argument}: expected an int or None, got {type(value).__name__}"
+        )
+    if not INT64_MIN <= int(value) <= INT64_MAX:
+        raise InvalidArgumentError(f"{argument}: expected an integer of 64 bits, got a larger one")
+    return int(value)
+
+
+def check_fields(fields: Mapping[str, object] | None) -> dict[str, int | str | None]:
+    """Check the custom fields of one asset; those that are ``None`` or missing it does not have."""
+    if fields is None:
+        return {}
+    unknown = next((name for name in fields if name not in CUSTOM_FIELDS), None)
+    if unknown is not None:
+        raise InvalidArgumentError(
+            f"fields: expected some of {', '.join(CUSTOM_FIELDS)}, got {unknown!r:.80}"
+        )
+    return {name: check_field(name, value) for name, value in fields.items()}
+
+
+def check_field(name: str, value: object) -> int | str | None:
+    """Check the value of one custom field."""
+    argument = f"fields[{name!r}]"
+    return check_text(value, argument) if name in TEXT_FIELDS else check_int64(value, argument)
+
+
+def check_threshold(value: object) -> float | None:
+    """Check a cosine that may be absent."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {value!r:.80}")
+    number = float(value)
+    if not -1.0 <= number <= 1.0:
+        raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {number!r}")
+    return number
+
+
+def check_count(value: object, argument: str) -> int:
+    """Check a number of things, 0 or more."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise InvalidArgumentError(f"{argument}: expected an int, got {value!r:.80}")
+    if value < 0:
+        raise InvalidArgumentError(f"{argument}: expected 0 or more, got {value}")
+    return int(value)

@@ -1,0 +1,173 @@
+"""Pages of frozen answers, and the tokens under which answers are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facegrep._engine_names import check_count, check_library_name, check_name
+from facegrep._engine_results import Hit, Page
+from facegrep._errors import InvalidArgumentError, StoreCorrupt
+from facegrep.store import KeptAnswer, find_hits, find_library, read_tombstones, unpack_faces
+from facegrep.vision import Box
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from facegrep._engine_results import SearchResult
+    from facegrep.store import Answer, AnswerStore, Store
+
+_SHA256_BYTES = 32
+
+
+def cut_page(store: Store, answer: Answer, offset: int, limit: int) -> Page:
+    """Cut hits ``offset`` to ``offset + limit - 1``, without the assets deleted since.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A negative number, or without a threshold a page beyond what was searched for.
+    """
+    first, count = check_count(offset, "offset"), check_count(limit, "limit")
+    reach = len(answer.ordinals)
+    if min(first + count, answer.total) > reach:
+        raise InvalidArgumentError(
+            f"page: without a threshold this answer reaches to {reach} of {answer.total} assets, "
+            f"asked for {first} to {first + count}; search again with a larger limit"
+        )
+    chosen = slice(first, first + count)
+    ordinals = answer.ordinals[chosen].tolist()
+    with store.catalog.read() as connection:
+        live = find_hits(connection, answer.library_id, ordinals)
+        gone = read_tombstones(connection, answer.library_id, answer.seq)
+        dropped = not connection.execute(
+            "SELECT count(*) FROM library WHERE id = ?", (answer.library_id,)
+        ).fetchone()[0]
+    hits = []
+    rows = zip(ordinals, answer.scores[chosen], answer.faces[chosen], strict=True)
+    for ordinal, score, face_no in rows:
+        if ordinal in live:
+            media_id, face_count, data = live[ordinal]
+            box = _box(media_id, face_count, data, int(face_no))
+            hits.append(Hit(media_id, float(score), box, face_count))
+    deleted = answer.total if dropped else int(np.isin(answer.ordinals, gone).sum()) if gone else 0
+    return Page(tuple(hits), answer.total - deleted)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenAnswer:
+    """An answer kept under a token.
+
+    Attributes
+    ----------
+    condition
+        32 bytes: the condition that it answers.
+    embedding
+        float32 ``(dim,)``: what was searched for.
+    threshold
+        The cosine that was required.
+    """
+
+    condition: bytes
+    embedding: NDArray[np.float32] = field(repr=False)
+    threshold: float | None
+    _answer: Answer = field(repr=False)
+    _cut: Callable[[Answer, int, int], Page] = field(repr=False)
+
+    def page(self, offset: int, limit: int) -> Page:
+        """Cut a page, as `SearchResult.page` does."""
+        return self._cut(self._answer, offset, limit)
+
+
+class Answers:
+    """An account's answers by token, which the caller chooses.
+
+    They live for a day, survive the process, are seen by every process of the store, and go with
+    their library; all together are bounded in bytes, the oldest go first. A readonly engine keeps
+    them in memory. Thread-safe.
+    """
+
+    def __init__(self, store: Store, account: str) -> None:
+        self._store = store
+        self._account = account
+
+    def put(
+        self,
+        library: str,
+        token: str,
+        condition: bytes,
+        url_sha256: bytes,
+        embedding: NDArray[np.float32],
+        answer: SearchResult,
+    ) -> None:
+        """Keep an answer under a token, in place of any earlier one.
+
+        Parameters
+        ----------
+        library
+            The library that was searched.
+        token
+            A name, as of a library.
+        condition, url_sha256
+            32 bytes each: of the whole condition, and of where the picture came from.
+        embedding
+            What was searched for.
+        answer
+            Kept whole, not its page alone.
+        """
+        check_library_name(library)
+        for value, argument in ((condition, "condition"), (url_sha256, "url_sha256")):
+            if len(value) != _SHA256_BYTES:
+                raise InvalidArgumentError(f"{argument}: expected {_SHA256_BYTES} bytes")
+        kept = KeptAnswer(condition, embedding, answer.threshold, answer.answer)
+        self._kept.put(self._account, check_name(token, "token"), url_sha256, kept)
+
+    def get(self, library: str, token: str) -> FrozenAnswer | None:
+        """Return the answer kept under a token; ``None`` when there is none, or no more.
+
+        Raises
+        ------
+        NotFoundError
+            No such library.
+        """
+        check_name(token, "token")
+        kept = self._kept.get(self._account, self._library_id(library), token)
+        if kept is None:
+            return None
+        return FrozenAnswer(
+            condition=kept.condition,
+            embedding=kept.embedding,
+            threshold=kept.threshold,
+            _answer=kept.answer,
+            _cut=lambda answer, offset, limit: cut_page(self._store, answer, offset, limit),
+        )
+
+    def embedding_of(self, library: str, url_sha256: bytes) -> NDArray[np.float32] | None:
+        """Return what was last embedded for a URL, while a token of it lives."""
+        library_id = self._library_id(library)
+        return self._kept.embedding_of(self._account, library_id, url_sha256)
+
+    @property
+    def _kept(self) -> AnswerStore:
+        self._store.catalog.require_open()
+        return self._store.answers
+
+    def _library_id(self, library: str) -> int:
+        check_library_name(library)
+        with self._store.catalog.read() as connection:
+            return find_library(connection, self._account, library).id
+
+
+def _box(media_id: str, face_count: int, data: bytes | None, face_no: int) -> Box | None:
+    try:
+        faces = unpack_faces(data, face_count)
+    except ValueError as error:
+        raise StoreCorrupt(f"media {media_id!r}: {error}") from error
+    # Another analysis may have found fewer faces since.
+    if faces is None or not 0 <= face_no < face_count:
+        return None
+    return Box(*map(float, faces[face_no, :4]))

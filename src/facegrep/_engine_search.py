@@ -1,0 +1,218 @@
+"""Searching: a face in, the assets that contain it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+
+import numpy as np
+
+from facegrep._engine_core import EngineCore
+from facegrep._engine_names import check_count, check_library_name, check_threshold
+from facegrep._engine_pages import cut_page
+from facegrep._engine_results import Page, SearchResult
+from facegrep._errors import (
+    InvalidArgumentError,
+    ModelMismatchError,
+    NoFaceError,
+    OperationDeniedError,
+)
+from facegrep._index import _real_float32
+from facegrep._where import compile_where
+from facegrep.media import read_picture
+from facegrep.store import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from facegrep._where import Where
+    from facegrep.media._picture import PictureSource
+    from facegrep.store import LibraryRow
+    from facegrep.vision import Analysis, FaceAnalyzer
+
+Threshold: TypeAlias = float | Literal["library"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    embedding: NDArray[np.float32]
+    faces: int
+    provider: str | None
+
+
+class SearchOperations(EngineCore):
+    """The Engine's search."""
+
+    def search(
+        self,
+        library: str,
+        picture: PictureSource | Sequence[PictureSource] | None = None,
+        *,
+        vector: ArrayLike | None = None,
+        threshold: Threshold = "library",
+        limit: int = 10,
+        offset: int = 0,
+        where: Where | None = None,
+    ) -> SearchResult:
+        """Find the assets that contain a person.
+
+        Parameters
+        ----------
+        library
+            Its name.
+        picture
+            A path, encoded bytes, binary file object or RGB array (uint8): the face with the
+            largest box is searched for. A list of photos of one person: their largest faces are
+            fused into the mean of their embeddings, weighted by the detector's scores.
+        vector
+            ``(dim,)`` instead of a picture.
+        threshold
+            The cosine (-1 to 1) that a match must reach. ``"library"``: the library's own, else
+            its model's. ``None``: the best ``offset + limit`` assets, whatever their scores.
+        limit, offset
+            The first page. With a threshold the result keeps every match, and cuts other pages.
+        where
+            A filter on the fields, applied before anything is ranked (`facegrep._where`).
+
+        Returns
+        -------
+        SearchResult
+            Assets by score descending, then media id ascending, bytewise; its total is exact.
+
+        Raises
+        ------
+        NotFoundError
+            No such library.
+        OperationDeniedError
+            Its face index is not active.
+        NoFaceError
+            A picture has no usable face.
+        PictureError
+            A picture cannot be read.
+        ModelMismatchError
+            A picture, but the library has no model; a vector of another length.
+        InvalidArgumentError
+            Names the argument; also where a threshold is needed and the library has none.
+        StoreCorrupt
+            The library's vectors are damaged; other libraries still answer.
+
+        Notes
+        -----
+        Everything that any process had made durable when the call began is seen.
+        """
+        check_library_name(library)
+        compile_where(where)  # before a picture is looked at
+        first, count = check_count(offset, "offset"), check_count(limit, "limit")
+        row = self._find(library)
+        _require_active(row)
+        required, reason = self._threshold_of(row, threshold)
+        query = self._query(row, picture, vector)
+        with self._shared.indexes.searching(self._account, library) as (now, faces):
+            _require_active(now)
+            if faces is None or now.dim != row.dim or now.model != row.model:
+                raise ModelMismatchError(
+                    f"library {library!r} was replaced meanwhile; search again"
+                )
+            found = faces.search(
+                query.embedding, threshold=required, limit=count, offset=first, where=where
+            )
+            seq = now.seq
+        core = found._core
+        answer = Answer(
+            library_id=now.id,
+            seq=seq,
+            ordinals=core.keys,
+            scores=core.scores.astype(np.float32),
+            faces=core.faces.astype(np.int32),
+            total=core.total,
+        )
+        page = self._cut(answer, first, count)
+        return SearchResult(
+            hits=page.hits,
+            total=page.total,
+            threshold=required,
+            threshold_reason=reason,
+            plan=found.plan,
+            model=row.model,
+            provider=query.provider,
+            query_faces=query.faces,
+            embedding=query.embedding,
+            answer=answer,
+            _cut=self._cut,
+        )
+
+    def _cut(self, answer: Answer, offset: int, limit: int) -> Page:
+        return cut_page(self._store, answer, offset, limit)
+
+    def _threshold_of(self, library: LibraryRow, threshold: object) -> tuple[float | None, str]:
+        """Return the cosine that is required, and why that one."""
+        if threshold is None:
+            return None, "none: the best, whatever their score"
+        if threshold != "library":
+            return check_threshold(threshold), "asked for"
+        if library.threshold is not None:
+            return library.threshold, f"set for library {library.name!r}"
+        if library.model is None:
+            raise InvalidArgumentError(
+                f"threshold: library {library.name!r} has no model and no threshold of its own; "
+                "give one here, or with set_threshold"
+            )
+        manifest = self._shared.manifest(library.model)
+        return manifest.threshold_floor, f"the floor of model {manifest.id}"
+
+    def _query(
+        self,
+        library: LibraryRow,
+        picture: PictureSource | Sequence[PictureSource] | None,
+        vector: ArrayLike | None,
+    ) -> _Query:
+        if (picture is None) == (vector is None):
+            raise InvalidArgumentError("search: expected a picture or a vector, one of the two")
+        if vector is not None:
+            embedding = _real_float32(vector, "vector")
+            if embedding.shape != (library.dim,):
+                raise ModelMismatchError(
+                    f"vector: library {library.name!r} takes shape ({library.dim},), got "
+                    f"{embedding.shape}"
+                )
+            return _Query(embedding, 0, None)
+        analyzer = self._analyzer_of(library)
+        if not isinstance(picture, (list, tuple)):
+            return _fused(analyzer, [cast("PictureSource", picture)])
+        if not picture:
+            raise InvalidArgumentError("picture: expected at least one photo, got an empty list")
+        return _fused(analyzer, picture)
+
+
+def _fused(analyzer: FaceAnalyzer, sources: Sequence[PictureSource]) -> _Query:
+    """Embed the largest face of each picture, one picture in memory at a time, and fuse them."""
+    count, total = 0, np.zeros(analyzer.dim, dtype=np.float64)
+    for number, source in enumerate(sources):
+        analysis = analyzer.analyze([read_picture(source).pixels])[0]
+        if not analysis.faces:
+            raise _no_face(analysis, f"picture[{number}]" if len(sources) > 1 else "picture")
+        face = analysis.faces[0]
+        count += len(analysis.faces)
+        total += face.score * (face.embedding / np.linalg.norm(face.embedding))
+    if len(sources) == 1:
+        return _Query(face.embedding, count, analyzer.provider)
+    norm = np.linalg.norm(total)
+    if not norm:  # opposite faces, and nothing in between
+        raise InvalidArgumentError("picture: these faces cancel each other out; give photos of one")
+    return _Query((total / norm).astype(np.float32), count, analyzer.provider)
+
+
+def _no_face(analysis: Analysis, name: str) -> NoFaceError:
+    reasons = ", ".join(sorted({refused.reason for refused in analysis.refused}))
+    reason = f"no usable face ({reasons})" if reasons else "no face"
+    return NoFaceError(f"{name}: {reason} was found; give a photo with a face", reason=reason)
+
+
+def _require_active(library: LibraryRow) -> None:
+    if library.face_index != "active":
+        raise OperationDeniedError(
+            f"the face index of library {library.name!r} is "
+            f"{'deactive' if library.face_index else 'not there'}; set_face_index activates it"
+        )

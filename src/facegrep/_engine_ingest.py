@@ -184,7 +184,7 @@ class IngestOperations(MediaOperations):
         analyzer = self._analyzer_for_adding(row)
         works = _works(items, analysed=analyzer is not None)
         for work in analyse(works, analyzer, functools.partial(self._select_new, row)):
-                if work.error is not None:
+            if work.error is not None:
                 group.refuse(work.media_id, work.error)
             elif work.result is not None:
                 group.take(_analysed(work.result, analyzer, work.analysis))
@@ -310,9 +310,7 @@ def _unread() -> ReadItem:
     raise InvalidArgumentError("an item that was refused is not read")
 
 
-def _analysed(
-    read: ReadItem, analyzer: FaceAnalyzer | None, analysis: Analysis | None
-) -> NewAsset:
+def _analysed(read: ReadItem, analyzer: FaceAnalyzer | None, analysis: Analysis | None) -> NewAsset:
     if analyzer is None or analysis is None:
         return read.asset(None, None)
     faces = faces_of(analysis, analyzer.dim, analyzer.precision)

@@ -1,0 +1,71 @@
+"""Many readers or one writer: the index itself sees to it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+import facegrep
+
+
+def test_searches_beside_a_writer_see_whole_adds_and_whole_removals() -> None:
+    rng = np.random.default_rng(1)
+    index = facegrep.FaceIndex(32)
+    batch = rng.standard_normal((50, 32)).astype(np.float32)
+    done = threading.Event()
+
+    def write() -> None:
+        for round_ in range(60):
+            index.add([f"{round_}/{i}" for i in range(50)], batch, {"intField1": [round_] * 50})
+            if round_ >= 3:
+                index.remove([f"{round_ - 3}/{i}" for i in range(50)])
+        done.set()
+
+    def read() -> int:
+        searches = 0
+        while not done.is_set():
+            total = index.search(batch[0], threshold=-1.0).total
+            assert total % 50 == 0
+            searches += 1
+        return searches
+
+    with ThreadPoolExecutor(5) as pool:
+        readers = [pool.submit(read) for _ in range(4)]
+        pool.submit(write).result(timeout=60)
+        assert all(reader.result(timeout=60) > 0 for reader in readers)
+    assert index.media_count == 150
+
+
+def test_the_gil_is_free_while_a_search_runs() -> None:
+    rng = np.random.default_rng(2)
+    index = facegrep.FaceIndex(256)
+    index.add([f"{i}" for i in range(40_000)], rng.standard_normal((40_000, 256)))
+    queries = rng.standard_normal((256, 256))
+    ticks = 0
+    finished = threading.Event()
+
+    def search() -> None:
+        index.search(queries, threshold=0.9, threads=1)
+        finished.set()
+
+    worker = threading.Thread(target=search)
+    worker.start()
+    while not finished.is_set():  # with the GIL held, this loop would not turn once
+        ticks += 1
+        time.sleep(0.0005)
+    worker.join()
+    assert ticks > 10
+
+
+def test_ids_may_be_dropped_while_an_add_runs() -> None:
+    index = facegrep.FaceIndex(64)
+    x = np.random.default_rng(3).standard_normal((20_000, 64)).astype(np.float32)
+    ids = [f"media/{i}" for i in range(len(x))]
+    adding = threading.Thread(target=index.add, args=(ids, x))
+    adding.start()
+    ids.clear()
+    adding.join()
+    assert index.media_count in (0, len(x))  # 0: the list was empty before the call read it

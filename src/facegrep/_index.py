@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from facegrep._where import Where, compile_where
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
-
+_MAX_DIM = 4096
 _MAX_THREADS = 1024
 _MAX_POSITION = 2**62
 
@@ -51,9 +50,7 @@ class FaceIndex:
     """
 
     def __init__(self, dim: int) -> None:
-        if isinstance(dim, bool) or not 1 <= dim <= 4096:
-            raise InvalidArgumentError(f"dim: expected 1 to 4096, got {dim!r}")
-        self._core = _core.FaceIndex(dim)
+        self._core = _core.FaceIndex(_count(dim, "dim", 1, _MAX_DIM))
 
     @property
     def dim(self) -> int:
@@ -64,7 +61,7 @@ class FaceIndex:
         self,
         media_ids: Sequence[str],
         vectors: ArrayLike,
-        fields: Mapping[str, Sequence[int | None] | Sequence[str | None]] | None = None,
+        fields: Mapping[str, Sequence[int | str | None]] | None = None,
     ) -> int:
         """Adds n faces, all or none.
 
@@ -115,7 +112,7 @@ class FaceIndex:
     @overload
     def search(
         self,
-        queries: Vector,
+        queries: Sequence[float],
         *,
         threshold: float | None = ...,
         limit: int = ...,
@@ -127,14 +124,26 @@ class FaceIndex:
     @overload
     def search(
         self,
-        queries: ArrayLike,
+        queries: Sequence[Sequence[float]] | Sequence[NDArray[Any]],
         *,
         threshold: float | None = ...,
         limit: int = ...,
         offset: int = ...,
         where: Where | None = ...,
         threads: int | None = ...,
-    ) -> SearchResult | list[SearchResult]: ...
+    ) -> list[SearchResult]: ...
+
+    @overload  # numpy's types do not tell a (dim,) array from a (q, dim) one
+    def search(
+        self,
+        queries: NDArray[Any],
+        *,
+        threshold: float | None = ...,
+        limit: int = ...,
+        offset: int = ...,
+        where: Where | None = ...,
+        threads: int | None = ...,
+    ) -> Any: ...  # noqa: ANN401
 
     def search(
         self,

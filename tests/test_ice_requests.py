@@ -82,7 +82,7 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     "SearchLibConfig": ("", "{}", '{"faceGroupIds":"id1,id2"}'),
 }
 REFUSED: dict[str, tuple[str, ...]] = {
-    "PersonImageUrl": ("https://a/" + "b" * 8192, "https://a b", "file:///a\n", "\u202ehttps://a"),
+    "PersonImageUrl": ("https://a/" + "b" * 4096, "https://a b", "file:///a\n", "\u202ehttps://a"),
     "Input": ("oss://bucket/\0",),
     "FaceSearchToken": BAD_NAMES + BAD_PATHS,
     "MediaId": BAD_NAMES,
@@ -173,7 +173,7 @@ def test_every_parameter_takes_what_is_good_and_refuses_the_rest_by_name(
     good, bad = ACCEPTED.get(name, ()), REFUSED.get(name, ())
     if name == "SearchLibName":
         if action is requests.CreateSearchLib:
-            good = ("a", "Test1", "IPCamera_7", "a" * 128)
+            good = ("a", "Test1", "IPCamera_7", "a" * 128, "ims-default-search-lib")
             bad = ("a-b", "a b", "ü", "a" * 129, "IPCamera_", "\uff11", "a\n", *BAD_PATHS)
         else:
             good = tuple(name for name in NAMES if name and "/" not in name)

@@ -8,6 +8,7 @@ from facegrep._errors import (
     FacegrepError,
     InvalidArgumentError,
     ModelMismatchError,
+    NoFaceError,
     NotFoundError,
     OperationDeniedError,
     PictureError,
@@ -109,6 +110,8 @@ def translate(error: Exception, picture_parameter: str) -> IceError:
     match error:
         case IceError():
             return error
+        case NoFaceError():
+            return invalid_parameter(picture_parameter, f"{error.reason} was found in the picture")
         case PictureError():
             return invalid_parameter(picture_parameter, error.reason)
         case NotFoundError():
@@ -128,5 +131,6 @@ def translate(error: Exception, picture_parameter: str) -> IceError:
 
 
 def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
+    if text.partition(" ")[0].islower():  # not customFields
+        text = text[0].upper() + text[1:]
     return text if text.endswith(".") else f"{text}."

@@ -60,7 +60,7 @@ def create_search_index(context: Context, request: requests.CreateSearchIndex) -
         reason = f"the face index is {_wire(library)} already; AlterSearchIndex changes it"
         raise invalid_parameter("IndexStatus", reason)
     if library.face_index is None:
-        context.engine.set_face_index(library.name, wanted)
+        _set_face_index(context, library.name, wanted)
     return {}
 
 
@@ -70,7 +70,7 @@ def alter_search_index(context: Context, request: requests.AlterSearchIndex) -> 
         raise missing_parameter("IndexStatus")
     library = _with_index(context, request.search_lib_name)
     if request.index_status is not None:
-        context.engine.set_face_index(library.name, _TO_ENGINE[request.index_status])
+        _set_face_index(context, library.name, _TO_ENGINE[request.index_status])
     return {}
 
 
@@ -90,6 +90,12 @@ def drop_search_index(context: Context, request: requests.DropSearchIndex) -> Re
     library = _with_index(context, request.search_lib_name)
     context.engine.set_face_index(library.name, None)
     return {}
+
+
+def _set_face_index(context: Context, name: str, status: FaceIndexStatus) -> None:
+    # Media whose picture cannot be read again get a failed job, and the others their faces.
+    sources = context.sources
+    context.engine.set_face_index(name, status, fetch=lambda url: sources.read(url)[0])
 
 
 def _with_index(context: Context, name: str) -> Library:

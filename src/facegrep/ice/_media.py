@@ -24,13 +24,14 @@ def insert_media(context: Context, request: requests.InsertMediaToSearchLib) -> 
         raise invalid_parameter("MediaType", reason)
     library = context.engine.library(request.search_lib_name)  # before anything is fetched
     media_id = request.media_id or uuid.uuid4().hex
-    data, source = context.sources.read(request.input)
+    data, origin = context.sources.read(request.input)
     title = request.msg_body.title
     try:
         context.engine.add(
             library.name,
             media_id=media_id,
             source=data,
+            origin=origin,
             media_type=request.media_type,
             namespace=request.namespace,
             fields=request.msg_body.fields(),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from facegrep._engine_names import check_library_name, check_name
+from facegrep._engine_core import DEFAULT_LIBRARY
+from facegrep._engine_names import MAX_TEXT_BYTES, check_library_name, check_name
 from facegrep._errors import InvalidArgumentError
 
 MAX_NEW_LIBRARY_NAME_LENGTH = 128
-MAX_URL_LENGTH = 8192
 MAX_PAGE_SIZE = 50
 
 _NEW_LIBRARY = re.compile(r"(IPCamera_)?[A-Za-z0-9]+")
@@ -29,7 +29,12 @@ def read_library_name(raw: str) -> str:
 
 
 def read_new_library_name(raw: str) -> str:
-    """Read the name of a library to be made: letters and digits, after ``IPCamera_`` perhaps."""
+    """Read the name of a library to be made: letters and digits, after ``IPCamera_`` perhaps.
+
+    The default library's own name has hyphens; having been dropped, it can be made again.
+    """
+    if raw == DEFAULT_LIBRARY:
+        return raw
     if len(raw) > MAX_NEW_LIBRARY_NAME_LENGTH or not _NEW_LIBRARY.fullmatch(raw):
         limit = f"1 to {MAX_NEW_LIBRARY_NAME_LENGTH} letters and digits (after IPCamera_ perhaps)"
         raise InvalidArgumentError(f"expected {limit}, got {raw!r}")
@@ -45,10 +50,9 @@ def read_url(raw: str) -> str:
     """Read a URL of a scheme yet unknown; ``data:`` has its own, larger limit where it is read."""
     if raw[:5].lower() == "data:":
         return raw
-    if len(raw) > MAX_URL_LENGTH:
-        raise InvalidArgumentError(
-            f"expected a URL of at most {MAX_URL_LENGTH} characters, got {len(raw)}"
-        )
+    size_bytes = len(raw.encode())
+    if size_bytes > MAX_TEXT_BYTES:
+        raise InvalidArgumentError(f"expected at most {MAX_TEXT_BYTES} bytes, got {size_bytes}")
     if _NOT_IN_A_URL.search(raw):
         raise InvalidArgumentError(
             "expected a URL without blanks, control characters and bidi marks"

@@ -63,7 +63,8 @@ def _fresh_page(context: Context, request: SearchMediaByFace) -> SearchResult:
 
 
 def _offset(request: SearchMediaByFace) -> int:
-    return (request.page_no - 1) * request.page_size
+    # Below int64's end, which no answer reaches.
+    return min((request.page_no - 1) * request.page_size, 2**62)
 
 
 def _where(request: SearchMediaByFace) -> dict[str, Any]:

@@ -1,0 +1,518 @@
+"""The other actions on a real engine, the shape of every reply, and what becomes of every error."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import facegrep
+from facegrep.ice import IceError, Service
+from facegrep.ice._requests import Request
+
+PORTRAITS = Path(__file__).parent / "data" / "portraits"
+MACRON = PORTRAITS / "Emmanuel_Macron" / "person_a_1.jpg"
+ARDERN = PORTRAITS / "Jacinda_Ardern" / "person_b_1.jpg"
+
+REQUEST_ID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
+INDEX_INFO = [{"IndexType": str, "IndexStatus": str, "IndexReadiness": str}]
+LIBRARY = {"SearchLibName": str, "Status": str, "IndexInfo": INDEX_INFO, "SearchLibConfig": str}
+# What each reply adds to RequestId, Success and Code.
+SHAPES: dict[str, dict[str, Any]] = {
+    "CreateSearchLib": {"SearchLibName": str},
+    "CreateSearchIndex": {},
+    "AlterSearchIndex": {},
+    "QuerySearchIndex": {
+        "IndexStatus": str,
+        "IndexType": str,
+        "MediaTotal": str,
+        "SearchLibName": str,
+    },
+    "AlterSearchLib": {"SearchLibName": str},
+    "QuerySearchLib": LIBRARY,
+    "ListSearchLib": {"Total": int, "SearchLibInfoList": [LIBRARY]},
+    "InsertMediaToSearchLib": {"MediaId": str},
+    "UpdateMediaToSearchLib": {"MediaId": str},
+    "QueryMediaIndexJob": {
+        "IndexJobInfoList": [{"GmtSubmit": str, "GmtFinish": str, "IndexType": str, "Status": str}]
+    },
+    "SearchMediaByFace": {"MediaInfoList": [{"MediaId": str}], "Total": int},
+    "DeleteMediaFromSearchLib": {"MediaId": str},
+    "DropSearchIndex": {},
+    "DropSearchLib": {},
+}
+
+
+def png(color: str) -> str:
+    """A picture without a face, as a data: URL."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), color).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+WHITE = png("white")
+Call = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[facegrep.Engine]:
+    with facegrep.open(tmp_path_factory.mktemp("ice") / "store") as engine:
+        yield engine
+
+
+@pytest.fixture
+def call(engine: facegrep.Engine) -> Iterator[Call]:
+    """Calls an action; after the test no library is left but the one that is always there."""
+    service = Service(engine, files=PORTRAITS)
+
+    def call(action: str, **params: str) -> dict[str, Any]:
+        return service.call(action, params)
+
+    yield call
+    for library in engine.libraries():
+        if library.name != "ims-default-search-lib":
+            engine.drop_library(library.name)
+
+
+@pytest.fixture
+def lib(call: Call) -> str:
+    """A library with an active face index."""
+    call("CreateSearchLib", SearchLibName="lib")
+    call("CreateSearchIndex", SearchLibName="lib", IndexType="face")
+    return "lib"
+
+
+def insert(call: Call, media_id: str, url: str = WHITE, library: str = "lib", **more: str) -> str:
+    reply = call(
+        "InsertMediaToSearchLib",
+        SearchLibName=library,
+        Input=url,
+        MediaId=media_id,
+        MediaType="image",
+        **more,
+    )
+    return str(reply["MediaId"])
+
+
+def total(call: Call, photo: Path, library: str = "lib", **more: str) -> int:
+    found = call(
+        "SearchMediaByFace",
+        SearchLibName=library,
+        PersonImageUrl=photo.as_uri(),
+        FaceSearchToken="t",
+        **more,
+    )
+    return int(found["Total"])
+
+
+def jobs(call: Call, media_id: str) -> list[dict[str, str]]:
+    listed = call("QueryMediaIndexJob", SearchLibName="lib", MediaId=media_id)["IndexJobInfoList"]
+    assert isinstance(listed, list)
+    return listed
+
+
+@contextlib.contextmanager
+def refused(status: int, code: str, *words: str) -> Iterator[None]:
+    with pytest.raises(IceError) as caught:
+        yield
+    assert (caught.value.http_status, caught.value.code) == (status, code)
+    for word in words:
+        assert word in caught.value.message
+
+
+def shape(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(inner) for inner in value[:1]]
+    return type(value)
+
+
+def test_every_reply_has_the_shape_of_the_contract(call: Call) -> None:
+    params = {
+        "SearchLibName": "lib",
+        "IndexType": "face",
+        "IndexStatus": "Active",
+        "SearchLibConfig": '{"faceGroupIds":"a"}',
+        "Input": MACRON.as_uri(),
+        "MediaId": "m",
+        "MediaType": "image",
+        "PersonImageUrl": MACRON.as_uri(),
+        "FaceSearchToken": "t",
+    }
+    assert SHAPES.keys() == {action.__name__ for action in Request.__subclasses__()}
+    seen = set()
+    for action, expected in SHAPES.items():  # in the order of a library's life
+        body = {"MsgBody": '{"title":"a"}'} if action == "UpdateMediaToSearchLib" else {}
+        reply = call(action, **params, **body)
+        assert shape(reply) == {"RequestId": str, "Success": str, "Code": str} | expected, action
+        assert (reply["Success"], reply["Code"]) == ("true", "200")
+        assert REQUEST_ID.fullmatch(reply["RequestId"])
+        seen.add(reply["RequestId"])
+    assert len(seen) == len(SHAPES)
+
+
+def test_an_unknown_action_is_not_found(call: Call) -> None:
+    for action in ("SearchMedia", "searchmediabyface", "", "Request", "SearchMediaClipByFace"):
+        with refused(404, "InvalidAction.NotFound"):
+            call(action)
+
+
+@pytest.mark.parametrize("action", [action for action in SHAPES if action != "CreateSearchLib"])
+def test_an_unknown_library_is_not_found(call: Call, action: str) -> None:
+    if action == "ListSearchLib":
+        return
+    with refused(404, "ResourceNotFound", "'nowhere'"):
+        call(
+            action,
+            SearchLibName="nowhere",
+            IndexType="face",
+            IndexStatus="Active",
+            Input=WHITE,
+            MediaId="m",
+            MediaType="image",
+            MsgBody="{}",
+            PersonImageUrl=WHITE,
+            FaceSearchToken="t",
+        )
+
+
+def test_the_default_library_is_there_with_its_face_index(call: Call) -> None:
+    reply = call("QuerySearchLib", SearchLibName="ims-default-search-lib")
+    assert reply["Status"] == "normal"
+    assert [index["IndexStatus"] for index in reply["IndexInfo"]] == ["Active"]
+    assert call("QuerySearchIndex", IndexType="face")["MediaTotal"] == "0"
+
+
+def test_a_library_is_made_once_and_keeps_its_configuration(call: Call) -> None:
+    config = '{"faceGroupIds": "id1,id2"}'
+    call("CreateSearchLib", SearchLibName="IPCamera_7", SearchLibConfig=config)
+    with refused(400, "InvalidParameter", '"SearchLibName"', "already"):
+        call("CreateSearchLib", SearchLibName="IPCamera_7")
+    reply = call("QuerySearchLib", SearchLibName="IPCamera_7")
+    assert (reply["SearchLibConfig"], reply["IndexInfo"]) == (config, [])
+    call("AlterSearchLib", SearchLibName="IPCamera_7")
+    assert call("QuerySearchLib", SearchLibName="IPCamera_7")["SearchLibConfig"] == config
+    call("AlterSearchLib", SearchLibName="IPCamera_7", SearchLibConfig="{}")
+    assert call("QuerySearchLib", SearchLibName="IPCamera_7")["SearchLibConfig"] == "{}"
+    call("DropSearchLib", SearchLibName="IPCamera_7")
+    with refused(404, "ResourceNotFound"):
+        call("DropSearchLib", SearchLibName="IPCamera_7")
+
+
+def test_libraries_are_listed_page_by_page(call: Call) -> None:
+    names = [f"lib{number}" for number in range(12)]
+    for name in names:
+        call("CreateSearchLib", SearchLibName=name)
+    pages = [call("ListSearchLib", PageNo=str(page), PageSize="5") for page in (1, 2, 3, 4)]
+    listed = [lib["SearchLibName"] for page in pages for lib in page["SearchLibInfoList"]]
+    assert listed == sorted([*names, "ims-default-search-lib"])
+    assert [page["Total"] for page in pages] == [13] * 4
+    assert len(call("ListSearchLib")["SearchLibInfoList"]) == 10
+
+
+def test_media_of_a_library_without_an_index_are_analysed_when_it_comes(call: Call) -> None:
+    call("CreateSearchLib", SearchLibName="lib")
+    insert(call, "file", MACRON.as_uri())
+    data = base64.b64encode(MACRON.read_bytes()).decode()
+    insert(call, "data", f"data:image/jpeg;base64,{data}")
+    assert jobs(call, "file") == []
+    with refused(403, "OperationDenied", "face index"):
+        total(call, MACRON)
+    with refused(404, "ResourceNotFound", "face index"):
+        call("QuerySearchIndex", SearchLibName="lib", IndexType="face")
+    call("CreateSearchIndex", SearchLibName="lib", IndexType="face")
+    assert total(call, MACRON) == 2
+    assert [jobs(call, media_id)[0]["Status"] for media_id in ("file", "data")] == ["Success"] * 2
+    assert call("QuerySearchIndex", SearchLibName="lib", IndexType="face")["MediaTotal"] == "2"
+
+
+def test_switching_the_index_off_erases_and_on_analyses_what_can_be_read(
+    call: Call, lib: str
+) -> None:
+    insert(call, "file", MACRON.as_uri())
+    insert(call, "data", WHITE)
+    with refused(400, "InvalidParameter", "IndexStatus", "AlterSearchIndex"):
+        call("CreateSearchIndex", SearchLibName=lib, IndexType="face", IndexStatus="Deactive")
+    with refused(400, "MissingParameter", "IndexStatus"):
+        call("AlterSearchIndex", SearchLibName=lib, IndexType="face")
+    call("AlterSearchIndex", SearchLibName=lib, IndexType="face", IndexStatus="Deactive")
+    index = call("QuerySearchIndex", SearchLibName=lib, IndexType="face")
+    assert (index["IndexStatus"], index["MediaTotal"]) == ("Deactive", "0")
+    with refused(403, "OperationDenied"):
+        total(call, MACRON)
+    call("AlterSearchIndex", SearchLibName=lib, IndexType="face", IndexStatus="Active")
+    assert total(call, MACRON) == 1
+    assert jobs(call, "file")[0]["Status"] == "Success"
+    assert jobs(call, "data")[0]["Status"] == "Fail"
+    call("AlterSearchIndex", SearchLibName=lib, IndexType="face", IndexConfig="{}")
+    call("DropSearchIndex", SearchLibName=lib, IndexType="face")
+    assert call("QuerySearchLib", SearchLibName=lib)["IndexInfo"] == []
+    for action in ("DropSearchIndex", "AlterSearchIndex", "QuerySearchIndex"):
+        with refused(404, "ResourceNotFound", "face index"):
+            call(action, SearchLibName=lib, IndexType="face", IndexStatus="Active")
+
+
+def test_making_the_index_again_alike_changes_nothing(call: Call, lib: str) -> None:
+    insert(call, "m", MACRON.as_uri())
+    call("CreateSearchIndex", SearchLibName=lib, IndexType="face", IndexStatus="Active")
+    assert total(call, MACRON) == 1
+
+
+def test_an_insert_says_image_for_video_is_the_default_and_not_built(call: Call, lib: str) -> None:
+    for media_type in ({}, {"MediaType": ""}, {"MediaType": "video"}, {"MediaType": "audio"}):
+        with refused(400, "InvalidParameter", '"MediaType"', "image"):
+            call("InsertMediaToSearchLib", SearchLibName=lib, Input=WHITE, **media_type)
+
+
+def test_an_inserted_picture_keeps_what_was_told_of_it(
+    call: Call, lib: str, engine: facegrep.Engine
+) -> None:
+    before = time.time_ns() // 10**6
+    body = '{"title":"Élysée","customFields":{"intField1":12,"strField1":"abc","strField2":""}}'
+    media_id = insert(call, "", MACRON.as_uri(), MsgBody=body, Namespace="name-1")
+    assert re.fullmatch(r"[0-9a-f]{32}", media_id)
+    media = engine.get(lib, media_id)
+    assert media.title == "Élysée"
+    assert media.fields == {"intField1": 12, "strField1": "abc", "strField2": ""}
+    assert (media.namespace, media.media_type) == ("name-1", "image")
+    assert media.source == str(MACRON)
+    assert before <= media.utc_create_ms <= time.time_ns() // 10**6
+    found = {"Namespace": "name-1", "CustomFilters": '{"intField1":[12],"strField2":""}'}
+    assert total(call, MACRON, **found) == 1
+    assert total(call, MACRON, **found, UtcCreate=f'{{"lte":{before - 1}}}') == 0
+    assert total(call, ARDERN) == 0
+
+
+def test_of_a_data_url_nothing_is_kept_and_of_a_fetched_one_its_url(
+    call: Call, lib: str, engine: facegrep.Engine
+) -> None:
+    insert(call, "data")
+    assert engine.get(lib, "data").source is None
+    service = Service(engine, fetcher=lambda _: MACRON.read_bytes())
+    url = "oss://bucket/macron.jpg"
+    insert(lambda action, **params: service.call(action, params), "fetched", url)
+    assert engine.get(lib, "fetched").source == url
+    assert total(call, MACRON) == 1
+    index = {"SearchLibName": lib, "IndexType": "face"}
+    for switch, found in ((service, 1), (Service(engine), 0)):  # with a fetcher, and without
+        for status in ("Deactive", "Active"):
+            switch.call("AlterSearchIndex", index | {"IndexStatus": status})
+        assert total(call, MACRON) == found
+        assert jobs(call, "fetched")[0]["Status"] == ("Success" if found else "Fail")
+
+
+def test_the_same_insert_again_changes_nothing_and_another_is_refused(
+    call: Call, lib: str, engine: facegrep.Engine
+) -> None:
+    insert(call, "m")
+    stored = engine.get(lib, "m")
+    assert insert(call, "m") == "m"
+    assert engine.get(lib, "m") == stored
+    for changed in ({"url": png("red")}, {"Namespace": "a"}):
+        with refused(400, "InvalidParameter", '"MediaId"', "already"):
+            insert(call, "m", **changed)
+    assert engine.get(lib, "m") == stored
+
+
+@pytest.mark.usefixtures("lib")
+def test_a_picture_without_a_face_is_stored_and_its_job_succeeds(call: Call) -> None:
+    insert(call, "m")
+    (job,) = jobs(call, "m")
+    assert (job["Status"], job["IndexType"]) == ("Success", "face")
+    for key in ("GmtSubmit", "GmtFinish"):
+        moment = time.strptime(job[key], "%Y-%m-%d %H:%M:%S")
+        assert abs(time.mktime(moment) - time.mktime(time.gmtime())) < 60
+
+
+def test_what_is_no_picture_is_refused_and_nothing_is_stored(
+    call: Call, lib: str, engine: facegrep.Engine
+) -> None:
+    for url in (
+        "data:,no picture",
+        "data:",
+        "https://host/a.jpg",
+        Path(__file__).as_uri(),
+        (PORTRAITS / "README.md").as_uri(),
+        (PORTRAITS / "missing.jpg").as_uri(),
+    ):
+        with refused(400, "InvalidParameter", 'parameter "Input" is not valid. '):
+            insert(call, "m", url)
+    assert engine.media(lib) == []
+
+
+def test_an_update_changes_the_title_and_nothing_else(
+    call: Call, lib: str, engine: facegrep.Engine
+) -> None:
+    insert(call, "m", MsgBody='{"title":"a","customFields":{"intField1":1}}', Namespace="n")
+    update = {"SearchLibName": lib, "MediaId": "m"}
+    assert call("UpdateMediaToSearchLib", **update, MsgBody='{"title":"b"}')["MediaId"] == "m"
+    call("UpdateMediaToSearchLib", **update, MsgBody='{"title":"c"}', Namespace="n")
+    call("UpdateMediaToSearchLib", **update, MsgBody="{}")
+    with refused(400, "InvalidParameter", '"MsgBody"', "customFields cannot be modified"):
+        call(
+            "UpdateMediaToSearchLib",
+            **update,
+            MsgBody='{"title":"d","customFields":{"intField1":1}}',
+        )
+    with refused(404, "ResourceNotFound", "'m'", "'other'"):
+        call("UpdateMediaToSearchLib", **update, MsgBody='{"title":"d"}', Namespace="other")
+    media = engine.get(lib, "m")
+    assert (media.title, media.fields, media.namespace) == ("c", {"intField1": 1}, "n")
+
+
+def test_a_delete_takes_one_asset_of_the_right_namespace(call: Call, lib: str) -> None:
+    insert(call, "../m", MACRON.as_uri(), Namespace="n")
+    insert(call, "other", MACRON.as_uri())
+    delete = {"SearchLibName": lib, "MediaId": "../m"}
+    with refused(404, "ResourceNotFound"):
+        call("DeleteMediaFromSearchLib", **delete, Namespace="other")
+    assert total(call, MACRON) == 2
+    call("DeleteMediaFromSearchLib", **delete, Namespace="n")
+    assert total(call, MACRON) == 1
+    for action in (
+        "DeleteMediaFromSearchLib",
+        "QueryMediaIndexJob",
+        "UpdateMediaToSearchLib",
+    ):
+        with refused(404, "ResourceNotFound", "media '../m'"):
+            call(action, **delete, MsgBody="{}")
+
+
+def test_accounts_see_nothing_of_each_other(engine: facegrep.Engine, call: Call, lib: str) -> None:
+    insert(call, "m")
+    other = Service(engine, account="other")
+    listed = other.call("ListSearchLib", {})["SearchLibInfoList"]
+    assert [library["SearchLibName"] for library in listed] == ["ims-default-search-lib"]
+    for action in ("QuerySearchLib", "DropSearchLib"):
+        with refused(404, "ResourceNotFound"):
+            other.call(action, {"SearchLibName": lib})
+    other.call("CreateSearchLib", {"SearchLibName": lib})
+    with refused(404, "ResourceNotFound"):
+        other.call("DeleteMediaFromSearchLib", {"SearchLibName": lib, "MediaId": "m"})
+    other.call("DropSearchLib", {"SearchLibName": lib})
+    assert engine.get(lib, "m").media_id == "m"
+
+
+def test_a_readonly_engine_searches_and_denies_what_would_write(tmp_path: Path) -> None:
+    with facegrep.open(tmp_path / "store") as engine:
+        engine.add("ims-default-search-lib", media_id="m", source=MACRON)
+    with facegrep.open(tmp_path / "store", readonly=True) as engine:
+        service = Service(engine, files=PORTRAITS)
+
+        def call(action: str, **params: str) -> dict[str, Any]:
+            return service.call(action, params)
+
+        for page_no in ("1", "2", "1"):
+            assert total(call, MACRON, "ims-default-search-lib", PageNo=page_no) == 1
+        with refused(403, "OperationDenied", "reading"):
+            insert(call, "n", library="ims-default-search-lib")
+        with refused(403, "OperationDenied"):
+            call("CreateSearchLib", SearchLibName="lib")
+    with refused(503, "ServiceUnAvailable"):
+        total(call, MACRON, "ims-default-search-lib")
+
+
+def test_what_is_unexpected_is_an_internal_error_without_detail(
+    engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(engine)
+
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("facegrep.ice._libraries._described", fail)
+    params = {"SearchLibName": "ims-default-search-lib"}
+    failure: BaseException
+    for failure, status in (
+        (RuntimeError("secret"), 500),
+        (MemoryError("secret"), 500),
+        (facegrep.StoreCorrupt("secret"), 503),
+        (facegrep.StoreBusy("secret"), 503),
+        (facegrep.ModelError("secret"), 500),
+    ):
+        with pytest.raises(IceError) as caught:
+            service.call("QuerySearchLib", params)
+        assert caught.value.http_status == status
+        assert "secret" not in str(caught.value.to_reply())
+        assert caught.value.__cause__ is failure
+    failure = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        service.call("QuerySearchLib", params)
+
+
+def test_a_library_of_vectors_is_not_searched_by_picture(
+    engine: facegrep.Engine, call: Call
+) -> None:
+    engine.create_library("vectors", dim=16, threshold=0.5)
+    engine.add_vectors("vectors", ["m"], np.ones((1, 16), np.float32))
+    with refused(403, "OperationDenied"):
+        total(call, MACRON, "vectors")
+
+
+VALUES = st.text(max_size=12) | st.sampled_from(
+    [
+        *("lib", "m", "t", "face", "image", "Active", "1", "2", "{}", '{"title":"a"}', WHITE),
+        *("data:,", "file:///etc/passwd", "\ud800", '{"intField1":1}', '{"gte":1}', "../"),
+    ]
+)
+
+
+@settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_call_is_answered_or_refused(call: Call, data: st.DataObject) -> None:
+    action = data.draw(st.sampled_from([*SHAPES, "SearchMedia", ""]))
+    names = st.sampled_from(
+        [
+            *("SearchLibName", "SearchLibConfig", "IndexType", "IndexStatus", "IndexConfig"),
+            *("MediaId", "MediaType", "MsgBody", "Namespace", "Input", "PersonImageUrl"),
+            *("FaceSearchToken", "CustomFilters", "UtcCreate", "EntityId", "PageNo", "PageSize"),
+        ]
+    )
+    params = data.draw(st.dictionaries(names, VALUES, max_size=10))
+    try:
+        reply = call(action, **params)
+    except IceError as error:
+        refusal = error
+    else:
+        assert reply["Success"] == "true"
+        return
+    assert refusal.http_status in (400, 403, 404), refusal.__cause__
+    assert refusal.message.isprintable()
+
+
+def test_many_threads_call_one_service(call: Call, lib: str) -> None:
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(4):
+                insert(call, f"{number}-{turn}")
+                assert jobs(call, f"{number}-{turn}")[0]["Status"] == "Success"
+                total(call, MACRON)
+                call("ListSearchLib")
+                call("DeleteMediaFromSearchLib", SearchLibName=lib, MediaId=f"{number}-{turn}")
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert call("QuerySearchIndex", SearchLibName=lib, IndexType="face")["MediaTotal"] == "0"

@@ -44,7 +44,7 @@ class FaceIndex:
     >>> index.add(["a.jpg", "b.jpg", "b.jpg"], [[1, 0], [0, 1], [1, 1]], {"intField1": [7, 8, 8]})
     3
     >>> [(hit.media_id, round(hit.score, 4)) for hit in index.search([1, 0.1], threshold=0.5)]
-    [('a.jpg', 0.995), ('b.jpg', 0.7740)]
+    [('a.jpg', 0.995), ('b.jpg', 0.774)]
     >>> index.search([1, 0.1], threshold=0.5, where={"intField1": {"gte": 8}}).total
     1
     """

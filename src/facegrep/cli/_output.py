@@ -52,6 +52,11 @@ def show_note(message: str) -> None:
     console(stderr=True).print(Text(printable(message), style="dim"), soft_wrap=True)
 
 
+def show_remark(message: str) -> None:
+    """One line on stdout beside a table."""
+    console().print(Text(printable(message), style="dim"), soft_wrap=True)
+
+
 def show_table(
     columns: Iterable[str],
     rows: Iterable[Iterable[object]],

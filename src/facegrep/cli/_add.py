@@ -1,0 +1,166 @@
+"""``facegrep add``: photos into a library."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from facegrep._errors import FacegrepError, NotFoundError, PictureError
+from facegrep.cli._options import (
+    DEFAULT_LIBRARY,
+    DeviceOption,
+    FieldOption,
+    JsonOption,
+    LibraryOption,
+    NamespaceOption,
+    PrecisionOption,
+    StoreOption,
+    read_fields,
+)
+from facegrep.cli._output import console, show_json, show_note, show_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from facegrep import Engine
+    from facegrep._engine_results import AddManyResult
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp"})
+
+
+def add(
+    paths: Annotated[list[str], typer.Argument(metavar="PATHS", help="Photos and folders.")],
+    store: StoreOption = None,  # type: ignore[assignment]
+    library: LibraryOption = DEFAULT_LIBRARY,
+    field: FieldOption = None,
+    namespace: NamespaceOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    as_json: JsonOption = False,
+) -> None:
+    """Add photos and folders of photos to a library.
+
+    A photo's MediaId is its path as given, so `facegrep add holiday/` from another folder, or
+    with an absolute path, adds other media. The same photo under the same id again changes
+    nothing. Of folders, files that are named like pictures are taken, hidden ones are not.
+
+    A library that does not exist is created. A photo that cannot be read is left out and listed
+    at the end, and the exit code is 1; the others are added.
+
+    [bold]Examples[/bold]
+
+        facegrep add holiday/ grandma.jpg --library family
+
+        facegrep add scans/ --field strField1=attic --field intField1=1962
+    """
+    import facegrep
+
+    fields = read_fields(field)
+    found, missing = _find(paths)
+    with facegrep.open(store, device=device, precision=precision) as engine:
+        created = _ensure_library(engine, library)
+        if created:
+            show_note(f"created the library {library!r}")
+        result = add_files(engine, library, found, fields=fields, namespace=namespace)
+        failed = [*missing, *((media_id, _reason(error)) for media_id, error in result.errors)]
+    if as_json:
+        show_json(
+            {
+                "library": library,
+                "created_library": created,
+                "added": result.added,
+                "unchanged": result.unchanged,
+                "faces": result.faces,
+                "failed": [{"path": path, "error": error} for path, error in failed],
+            }
+        )
+    else:
+        already = f", {result.unchanged} already there" if result.unchanged else ""
+        console().print(f"{result.added} added{already}; {result.faces} faces", style="bold")
+        if failed:
+            show_table(["left out", "why"], failed)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _reason(error: FacegrepError) -> str:
+    """Say what is wrong, without the name that stands beside it."""
+    return error.reason if isinstance(error, PictureError) else str(error)
+
+
+def _find(paths: list[str]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Files to add, in the order of the arguments and then of names; and what is not there."""
+    found: dict[Path, None] = {}
+    missing: list[tuple[str, str]] = []
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            files = list(_walk(path))
+            found.update(dict.fromkeys(files))
+            if not files:
+                missing.append((text, "a folder without pictures"))
+        elif path.exists():
+            found[path] = None
+        else:
+            missing.append((text, "no such file or folder"))
+    return list(found), missing
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield Path(here) / name
+
+
+def _ensure_library(engine: Engine, name: str) -> bool:
+    """Create the library unless it is there; say whether it was."""
+    try:
+        engine.library(name)
+    except NotFoundError:
+        engine.create_library(name)
+        return True
+    return False
+
+
+def add_files(
+    engine: Engine,
+    library: str,
+    paths: list[Path],
+    *,
+    fields: dict[str, int | str],
+    namespace: str | None,
+) -> AddManyResult:
+    """Add files under their paths as given, with a bar on a terminal; go on after a bad one."""
+    items = [
+        {
+            "media_id": path.as_posix(),
+            "source": path,
+            "fields": fields,
+            "namespace": namespace,
+        }
+        for path in paths
+    ]
+    columns = (TextColumn("adding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    terminal = console(stderr=True)
+    with Progress(
+        *columns, console=terminal, transient=True, disable=not terminal.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=len(items))
+        return engine.add_many(
+            library,
+            items,
+            progress=lambda done, _: bar.update(task, completed=done),
+            on_error="collect",
+        )

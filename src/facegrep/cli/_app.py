@@ -1,0 +1,96 @@
+"""The commands, put together, and what they share: the store, the exit codes, the look of an error.
+
+Exit codes: 0, all went well; 1, it ran and something failed; 2, the command line was wrong.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from facegrep._errors import FacegrepError
+from facegrep.cli._add import add
+from facegrep.cli._bench import bench
+from facegrep.cli._call import call
+from facegrep.cli._catalog import delete, libraries, media
+from facegrep.cli._demo import demo
+from facegrep.cli._doctor import doctor
+from facegrep.cli._options import STORE_HELP
+from facegrep.cli._output import show_error
+from facegrep.cli._search import search
+
+HELP = """Which of my photos contain this person?
+
+Put photos in, show a face, get the media the person is in. All on this machine.
+
+[bold]Example[/bold]
+
+    facegrep add ~/Pictures --library family
+    facegrep search grandma.jpg --library family --html found.html
+
+[bold]Exit codes[/bold]
+
+    0  all went well
+    1  it ran, and something failed (one red line, or a list, says what)
+    2  the command line was wrong; nothing was done
+"""
+
+
+class _OneLineErrors(TyperGroup):
+    """Errors that a user can meet are one line on stderr, never a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except FacegrepError as error:
+            show_error(str(error))
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"facegrep {metadata.version('facegrep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    store: Annotated[
+        Path | None, typer.Option("--store", metavar="DIR", help=STORE_HELP, show_default=False)
+    ] = None,
+    version: Annotated[  # noqa: ARG001 - typer calls back
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    context.obj = store
+
+
+def _help_of(command: Callable[..., None]) -> str:
+    """Join the lines of each paragraph of a docstring; typer would keep them apart."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(
+        text if text.startswith(" ") else " ".join(text.split()) for text in paragraphs
+    )
+
+
+for command in (add, search, call, libraries, media, delete, doctor, demo):
+    app.command(help=_help_of(command))(command)
+app.add_typer(bench, name="bench")

@@ -1,0 +1,82 @@
+"""A search's answer to what the page shows: thumbnails, cut from the sources as it is written."""
+
+from __future__ import annotations
+
+import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facegrep._errors import FacegrepError, NotFoundError, PictureError
+from facegrep.cli._page import Photo, Search
+from facegrep.cli._thumbnail import thumbnail
+from facegrep.media import read_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from facegrep import Engine
+    from facegrep._engine_results import Hit, SearchResult
+
+
+def search_on_page(
+    engine: Engine, library: str, pictures: Sequence[str], result: SearchResult
+) -> Search:
+    """Show a search with *every* match, or without a threshold those that were asked for."""
+    if result.model is None:
+        raise FacegrepError("a page shows searches with a picture, and this library has no model")
+    everything = result if result.threshold is None else result.page(0, max(result.total, 1))
+    facts = []
+    if result.threshold is not None:
+        facts.append(("score needed", f"{result.threshold:.3f} ({result.threshold_reason})"))
+    if result.query_faces > len(pictures):
+        facts.append(("faces in the query", f"{result.query_faces}, the largest taken"))
+    facts.append(("model", f"{result.model} on {result.provider}"))
+    return Search(
+        library=library,
+        total=result.total if result.threshold is not None else len(everything),
+        query=_query_photos(engine, pictures, result.model),
+        matches=_photos(engine, library, everything),
+        threshold=result.threshold,
+        facts=facts,
+    )
+
+
+def made_now() -> str:
+    """When the page is made, and by what."""
+    now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    return f"Made by facegrep {metadata.version('facegrep')}, {now}."
+
+
+def _query_photos(engine: Engine, pictures: Sequence[str], model: str) -> list[Photo]:
+    """Mark the largest face in each, which is the one that was searched for."""
+    pixels = [read_picture(path).pixels for path in pictures]
+    # A result does not say where the face was. The analyzer that searched is asked again: another
+    # one would take two seconds to load.
+    found = engine._shared.analyzer(model).detect(pixels)
+    return [
+        Photo(Path(path).name, thumbnail(one, seen.faces[0].box if seen.faces else None))
+        for path, one, seen in zip(pictures, pixels, found, strict=True)
+    ]
+
+
+def _photos(engine: Engine, library: str, result: SearchResult) -> Iterator[Photo]:
+    for hit in result:
+        try:
+            yield _photo(engine, library, hit)
+        except NotFoundError:  # deleted since it was found
+            continue
+
+
+def _photo(engine: Engine, library: str, hit: Hit) -> Photo:
+    source = engine.get(library, hit.media_id)
+    score = float(hit.score)
+    if source.source is None:
+        return Photo(hit.media_id, None, score, "The store keeps no address of this photo.")
+    try:
+        picture = read_picture(source.source)
+    except PictureError as error:
+        return Photo(hit.media_id, None, score, f"This photo cannot be shown: {error.reason}.")
+    if picture.sha256.hex() != source.content_sha256:
+        return Photo(hit.media_id, None, score, "This file has changed since it was added.")
+    return Photo(hit.media_id, thumbnail(picture.pixels, hit.box), score)

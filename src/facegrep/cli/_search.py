@@ -1,0 +1,154 @@
+"""``facegrep search``: the media that contain a person."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facegrep.cli._options import (
+    DEFAULT_LIBRARY,
+    DeviceOption,
+    JsonOption,
+    LibraryOption,
+    PrecisionOption,
+    StoreOption,
+    read_threshold,
+    read_where,
+)
+from facegrep.cli._output import show_json, show_note, show_remark, show_table
+
+if TYPE_CHECKING:
+    from facegrep._engine_results import SearchResult
+
+
+def search(
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="PICTURE", help="Photos of one person; more are surer."),
+    ],
+    store: StoreOption = None,  # type: ignore[assignment]
+    library: LibraryOption = DEFAULT_LIBRARY,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="JSON",
+            help="Only media whose fields match: a value, a list (any of), or "
+            '{"gte": a, "lte": b}.',
+        ),
+    ] = None,
+    threshold: Annotated[
+        str,
+        typer.Option(
+            "--threshold",
+            metavar="T",
+            help="A cosine from -1 to 1; 'library' for the library's own; 'none' for the best "
+            "ones whatever their score.",
+        ),
+    ] = "library",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many to list.")] = 10,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also write a page with every match on it."),
+    ] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "fp32",
+    as_json: JsonOption = False,
+) -> None:
+    """Find the media that contain the person in a photo.
+
+    The largest face in each picture is looked for. Of several pictures the faces are averaged. The
+    score is a cosine: 1 is the same picture, 0 is nobody like it; it is not a probability.
+
+    [bold]Examples[/bold]
+
+        facegrep search grandma.jpg --library family
+
+        facegrep search a.jpg b.jpg --where '{"intField1": {"gte": 1950, "lte": 1970}}'
+
+        facegrep search grandma.jpg --html found.html
+    """
+    import facegrep
+
+    required = read_threshold(threshold)
+    fields = read_where(where)
+    with facegrep.open(store, device=device, precision=precision, readonly=True) as engine:
+        result = engine.search(
+            library, list(pictures), threshold=required, limit=limit, where=fields
+        )
+        if as_json:
+            show_json(result_json(result))
+        else:
+            show_result(result)
+        if html is not None:
+            from facegrep.cli._gallery import made_now, search_on_page
+            from facegrep.cli._page import write_page
+
+            write_page(html, [search_on_page(engine, library, pictures, result)], made=made_now())
+            show_note(f"wrote {html}")
+
+
+def show_result(result: SearchResult) -> None:
+    """Print a result's page as a table."""
+    if result.threshold is None:
+        title = f"the best {len(result)} of {result.total} with a face"
+    else:
+        matches = "1 match" if result.total == 1 else f"{result.total} matches"
+        title = f"{matches} with a score of {result.threshold:.3f} or more"
+    if result.total:
+        show_table(
+            ["", "score", "media", "face at", "size", "faces"],
+            (
+                (
+                    rank,
+                    f"{hit.score:.4f}",
+                    hit.media_id,
+                    hit.box and f"{hit.box.x:.0f}, {hit.box.y:.0f}",
+                    hit.box and f"{hit.box.width:.0f} x {hit.box.height:.0f}",
+                    hit.face_count,
+                )
+                for rank, hit in enumerate(result, 1)
+            ),
+            title=title,
+            numbers=frozenset({"", "score", "face at", "size", "faces"}),
+        )
+    else:
+        show_table([], [], title=title)
+    show_remark(_facts(result))
+
+
+def _facts(result: SearchResult) -> str:
+    """Say what the table leaves out: where the threshold came from, who computed, the rest."""
+    facts = [f"threshold: {result.threshold_reason}"]
+    if result.query_faces > 1:
+        facts.append(f"{result.query_faces} faces in the query; the largest was searched for")
+    if result.model:
+        facts.append(f"{result.model} on {result.provider}")
+    if len(result) < result.total and result.threshold is not None:
+        facts.append(f"{len(result)} of {result.total} shown (--limit)")
+    return "; ".join(facts)
+
+
+def result_json(result: SearchResult) -> dict[str, Any]:
+    """Give a result as plain values; boxes are px of the upright original."""
+    return {
+        "total": result.total,
+        "threshold": result.threshold,
+        "threshold_reason": result.threshold_reason,
+        "plan": asdict(result.plan),
+        "model": result.model,
+        "provider": result.provider,
+        "query_faces": result.query_faces,
+        "hits": [
+            {
+                "media_id": hit.media_id,
+                "score": float(hit.score),
+                "box": hit.box and hit.box._asdict(),
+                "face_count": hit.face_count,
+            }
+            for hit in result
+        ],
+    }

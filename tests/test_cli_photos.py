@@ -1,0 +1,295 @@
+"""The command's main job on real portraits: add, search, list, delete, the page, the ICE reply."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from facegrep.cli._app import app
+from facegrep.cli._demo import ADDED
+
+PORTRAITS = Path(__file__).parent / "data" / "portraits"
+QUERY = PORTRAITS / "Emmanuel_Macron" / "person_a_2.jpg"
+MACRON, ARDERN = ADDED[:2]
+
+pytest.importorskip("onnxruntime", reason="no onnxruntime here: pip install facegrep[cpu]")
+
+
+def run(store: Path, *words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["--store", str(store), *map(str, words)])
+
+
+def run_json(store: Path, *words: str | Path, exit_code: int = 0) -> Any:
+    result = run(store, *words, "--json")
+    assert result.exit_code == exit_code, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as people have them: photos in folders, something hidden, something else."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ADDED:
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PORTRAITS / name, folder / name)
+    (folder / "README.md").write_text("not a picture")
+    (folder / ".hidden").mkdir()
+    shutil.copy(QUERY, folder / ".hidden" / "hidden.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """A store with the library "people"; tests leave it as it is."""
+    path = tmp_path_factory.mktemp("cli") / "store"
+    here = Path.cwd()
+    os.chdir(photos)
+    try:
+        result = run(path, "add", ".", "--library", "people", "--field", "strField1=portrait")
+    finally:
+        os.chdir(here)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "4 added; 4 faces\n"
+    assert "created the library 'people'" in result.stderr
+    return path
+
+
+@pytest.fixture
+def own_store(store: Path, tmp_path: Path) -> Path:
+    """A copy to change."""
+    return Path(shutil.copytree(store, tmp_path / "store"))
+
+
+def test_a_photo_that_was_not_added_finds_the_person(store: Path) -> None:
+    found = run_json(store, "search", QUERY, "-l", "people")
+    assert [hit["media_id"] for hit in found["hits"]] == [MACRON]
+    assert found["total"] == 1
+    assert found["threshold"] <= found["hits"][0]["score"] < 1
+    assert found["hits"][0]["face_count"] == 1
+    assert set(found["hits"][0]["box"]) == {"x", "y", "width", "height"}
+    assert found["query_faces"] == 1
+    assert found["provider"].endswith("ExecutionProvider")
+
+
+def test_a_search_is_a_table_for_people(store: Path) -> None:
+    result = run(store, "search", QUERY, "-l", "people")
+    assert result.exit_code == 0
+    assert MACRON in result.stdout
+    assert "1 match with a score of 0.4" in result.stdout
+    assert "%" not in result.output
+    assert "\x1b" not in result.output
+    assert "threshold: the floor of model sface" in result.stdout
+    assert "ExecutionProvider" in result.stdout
+
+
+def test_a_search_obeys_filter_threshold_and_limit(store: Path) -> None:
+    query: list[str | Path] = ["search", QUERY, "-l", "people"]
+    assert run_json(store, *query, "--where", '{"strField1": "other"}')["total"] == 0
+    assert run_json(store, *query, "--where", '{"strField1": ["portrait"]}')["total"] == 1
+    best = run_json(store, *query, "--threshold", "none", "--limit", "3")
+    assert (best["total"], len(best["hits"]), best["threshold"]) == (4, 3, None)
+    assert run_json(store, *query, "--threshold", "0.99")["total"] == 0
+    both = run_json(store, "search", QUERY, PORTRAITS / MACRON, "-l", "people")
+    assert both["hits"][0]["score"] > run_json(store, *query)["hits"][0]["score"]
+
+
+def test_the_page_has_the_query_and_every_match(store: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    words = ("-l", "people", "--threshold", "-1", "--limit", "1", "--html", page)
+    result = run(store, "search", QUERY, *words)
+    assert result.exit_code == 0
+    assert f"wrote {page}" in result.stderr
+    text = page.read_text()
+    assert text.count('class="match"') == 4
+    assert text.count('class="mark"') == 5
+    assert "4 photos match this face" in text
+
+
+def test_a_source_that_changed_or_went_is_a_note_on_the_page(
+    photos: Path, store: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    kept = tmp_path / "kept"
+    shutil.move(photos / MACRON, kept)
+    shutil.copy(QUERY, photos / ARDERN)
+    try:
+        run(store, "search", QUERY, "-l", "people", "--threshold", "-1", "--html", page)
+    finally:
+        shutil.move(kept, photos / MACRON)
+        shutil.copy(PORTRAITS / ARDERN, photos / ARDERN)
+    text = page.read_text()
+    assert "This photo cannot be shown: no such file or directory." in text
+    assert "This file has changed since it was added." in text
+    assert text.count('class="mark"') == 3
+
+
+def test_call_prints_the_ice_reply(store: Path) -> None:
+    search = ["SearchMediaByFace", "SearchLibName=people", "FaceSearchToken=t"]
+    result = run(store, "call", *search, f"PersonImageUrl=@{QUERY}")
+    assert result.exit_code == 0, result.output
+    reply = json.loads(result.stdout)
+    assert reply.pop("RequestId")
+    expected = {
+        "Success": "true",
+        "Code": "200",
+        "MediaInfoList": [{"MediaId": MACRON}],
+        "Total": 1,
+    }
+    assert reply == expected
+    by_file = run(store, "call", *search, f"PersonImageUrl={QUERY.as_uri()}", "--files", PORTRAITS)
+    assert json.loads(by_file.stdout)["MediaInfoList"] == [{"MediaId": MACRON}]
+
+
+def test_call_prints_an_error_reply_and_says_so_by_its_exit_code(
+    store: Path, tmp_path: Path
+) -> None:
+    result = run(
+        store,
+        "call",
+        "SearchMediaByFace",
+        "SearchLibName=people",
+        "FaceSearchToken=t",
+        f"PersonImageUrl={(PORTRAITS / ARDERN).as_uri()}",
+        "--files",
+        tmp_path,
+    )
+    assert result.exit_code == 1
+    reply = json.loads(result.stdout)
+    assert reply["Code"] == "InvalidParameter"
+    assert "PersonImageUrl" in reply["Message"]
+
+
+def test_call_reads_values_from_files(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "filters.json").write_text('{"strField1": "other"}\n')
+    result = run(
+        store,
+        "call",
+        "SearchMediaByFace",
+        "SearchLibName=people",
+        f"PersonImageUrl=@{QUERY}",
+        f"CustomFilters=@{tmp_path / 'filters.json'}",
+        "FaceSearchToken=@@t",
+    )
+    assert json.loads(result.stdout)["Total"] == 0
+
+
+def test_what_is_stored_can_be_listed(store: Path) -> None:
+    by_name = {library["name"]: library for library in run_json(store, "libraries")}
+    assert by_name["people"]["media_count"] == by_name["people"]["face_count"] == 4
+    assert "people" in run(store, "libraries").stdout
+    media = run_json(store, "media", "-l", "people")
+    assert [asset["media_id"] for asset in media] == sorted(ADDED)
+    assert media[0]["fields"] == {"strField1": "portrait"}
+    assert media[0]["faces"][0]["box"]["width"] > 20
+    assert [a["media_id"] for a in run_json(store, "media", MACRON, "-l", "people")] == [MACRON]
+    page = run(store, "media", "-l", "people", "--limit", "3")
+    assert "3 of 4; for more: --after" in page.stderr
+    rest = run_json(store, "media", "-l", "people", "--after", sorted(ADDED)[2])
+    assert [asset["media_id"] for asset in rest] == sorted(ADDED)[3:]
+
+
+def test_adding_again_changes_nothing_and_bad_files_are_left_out_by_name(
+    own_store: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "empty.jpg").touch()
+    (bad / "\x1b[2J.png").write_bytes(b"not a picture")
+    shutil.copy(QUERY, bad / "good.jpg")
+    monkeypatch.chdir(photos)
+    shared = ["--library", "people", "--field", "strField1=portrait"]
+    result = run(own_store, "add", ".", bad, "absent.jpg", *shared)
+    assert result.exit_code == 1
+    assert "1 added, 4 already there; 1 faces" in result.stdout
+    for name in ("empty.jpg", "\\x1b[2J.png", "absent.jpg"):
+        assert name in result.stdout
+    assert "\x1b" not in result.output
+    again = run_json(own_store, "add", ".", bad, *shared, exit_code=1)
+    assert (again["added"], again["unchanged"], len(again["failed"])) == (0, 5, 2)
+    assert again["failed"][0].keys() == {"path", "error"}
+
+
+def test_deleted_media_are_gone_and_unknown_ids_are_told(own_store: Path) -> None:
+    result = run(own_store, "delete", MACRON, "none.jpg", "-l", "people")
+    assert result.exit_code == 1
+    assert "1 deleted" in result.stderr
+    assert "1 of these ids was not in 'people'" in result.stderr
+    assert run_json(own_store, "search", QUERY, "-l", "people")["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["search", str(QUERY), "-l", "none"], "library 'none' does not exist"),
+        (["search", "absent.jpg", "-l", "people"], "absent.jpg"),
+        (["search", str(QUERY), "-l", "people", "--where", '{"colour": 1}'], "colour"),
+        (
+            ["search", str(QUERY), "-l", "people", "--html", "/no/such/folder/a.html"],
+            "cannot write",
+        ),
+        (["media", "none.jpg", "-l", "people"], "media 'none.jpg' does not exist"),
+        (["delete", "x", "-l", "none"], "library 'none' does not exist"),
+    ],
+    ids=range(6),
+)
+def test_a_users_error_is_one_line_and_exit_code_1(
+    store: Path, words: list[str], complaint: str
+) -> None:
+    result = run(store, *words)
+    assert result.exit_code == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("facegrep: ")]
+    assert len(errors) == 1
+    assert complaint in errors[0]
+    assert "Traceback" not in result.output
+
+
+def test_reading_a_store_that_is_not_there_does_not_make_one(tmp_path: Path) -> None:
+    for words in (["search", str(QUERY)], ["libraries"], ["media"], ["doctor"]):
+        result = run(tmp_path / "store", *words)
+        assert result.exit_code == (0 if words == ["doctor"] else 1)
+        assert "facegrep: " in result.stderr or words == ["doctor"]
+        assert not (tmp_path / "store").exists()
+
+
+def test_the_doctor_names_what_runs(store: Path) -> None:
+    import facegrep
+
+    result = run(store, "doctor")
+    assert result.exit_code == 0, result.output
+    for fact in (facegrep.active_isa(), "ExecutionProvider", "sface", "SQLite", "4 media, 4 faces"):
+        assert fact in result.stdout
+    assert all(finding["what"] for finding in run_json(store, "doctor"))
+
+
+def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
+    out = str(tmp_path / "demo")
+    run_demo = [sys.executable, "-m", "facegrep", "demo", str(PORTRAITS), "--out", out]
+    for _ in range(2):  # a second run starts afresh
+        done = subprocess.run(run_demo, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.count("1 match with a score of 0.4") == 2
+    assert '"MediaInfoList"' in done.stdout
+    assert "how long it took" in done.stdout
+    assert "2 photos" not in (tmp_path / "demo" / "found.html").read_text()
+    assert (tmp_path / "demo" / "found.html").as_uri() in done.stdout
+
+
+def test_the_installed_command_reads_its_store_from_the_environment(store: Path) -> None:
+    command = Path(sys.executable).with_name("facegrep")
+    if not command.exists():
+        pytest.skip("facegrep is not installed as a command beside this Python")
+    done = subprocess.run(
+        [command, "libraries", "--json"],
+        env={**os.environ, "FACEGREP_STORE": str(store)},
+        capture_output=True,
+        check=True,
+    )
+    assert "people" in {library["name"] for library in json.loads(done.stdout)}

@@ -1,0 +1,125 @@
+"""What the command says before it does anything: help, wrong command lines, where the store is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from facegrep.cli._app import app
+from facegrep.cli._doctor import has_wal_reset_bug
+from facegrep.cli._options import default_store
+from facegrep.cli._output import printable
+
+COMMANDS = ("add", "search", "call", "libraries", "media", "delete", "doctor", "demo")
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], prog_name="facegrep")
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["bench", "embed"]])
+def test_every_command_explains_itself(command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert f"Usage: facegrep {' '.join(command)}".strip() in result.output
+    assert "\x1b" not in result.output
+
+
+def test_help_has_examples_and_the_exit_codes() -> None:
+    assert "1  it ran, and something failed" in run("--help").output
+    for command in ("add", "search", "call"):
+        assert f"    facegrep {command} " in run(command, "--help").output
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["frobnicate"], "No such command"),
+        (["add"], "Missing argument"),
+        (["add", "x", "--field", "intField1"], "expected intField1="),
+        (["add", "x", "--field", "colour=red"], "expected intField1="),
+        (["add", "x", "--field", "intField1=many"], "takes an integer"),
+        (["add", "x", "--field", "strField1=a", "--field", "strField1=b"], "given twice"),
+        (["search", "x", "--threshold", "2"], "expected a cosine"),
+        (["search", "x", "--threshold", "nan"], "expected a cosine"),
+        (["search", "x", "--limit", "0"], "greater than or equal to 1"),
+        (["search", "x", "--where", "{"], "not JSON"),
+        (["search", "x", "--where", "[1]"], "expected an object"),
+        (["search", "x", "--where", '{"intField1":1,"intField1":2}'], "given twice"),
+        (["search", "x", "--where", '{"intField1":NaN}'], "not JSON"),
+        (["search", "x", "--where", "[" * 100_000], "not JSON"),
+        (["search", "x", "--device", "tpu"], "Invalid value"),
+        (["call", "ListSearchLib", "PageNo"], "expected KEY=VALUE"),
+        (["call", "ListSearchLib", "PageNo=1", "PageNo=2"], "given twice"),
+        (["call", "ListSearchLib", "PageNo=@/no/such/file"], "cannot read"),
+        (["media", "--limit", "many"], "Invalid value"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_a_wrong_command_line_is_exit_code_2_and_touches_nothing(
+    tmp_path: Path, words: list[str], complaint: str
+) -> None:
+    result = run("--store", tmp_path / "store", *words)
+    assert result.exit_code == 2
+    assert complaint in " ".join(result.stderr.replace("│", " ").split())
+    assert result.stdout == ""
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_store_is_told_or_in_the_users_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEGREP_STORE", "/told")
+    assert default_store() == Path("/told")
+    monkeypatch.setenv("FACEGREP_STORE", "")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert default_store() == tmp_path / "facegrep"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_store() == tmp_path / "home/.local/share/facegrep"
+
+
+def test_the_version_is_the_packages() -> None:
+    import facegrep
+
+    assert run("--version").output == f"facegrep {facegrep.__version__}\n"
+
+
+def test_the_library_imports_nothing_of_the_command() -> None:
+    code = (
+        "import facegrep, json, sys;"
+        "print(json.dumps([m for m in ('typer', 'rich', 'PIL') if m in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+def test_what_would_steer_a_terminal_is_shown_instead() -> None:
+    assert printable("été 顔 🙂.jpg") == "été 顔 🙂.jpg"
+    assert printable("\x1b[2J\x9b\u202e\n\udcff") == "\\x1b[2J\\x9b\\u202e\\n\\udcff"
+
+
+@pytest.mark.parametrize(
+    ("version", "affected"),
+    [
+        ((3, 6, 23), False),
+        ((3, 7, 0), True),
+        ((3, 40, 1), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 0), True),
+        ((3, 50, 7), False),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 53, 0), False),
+    ],
+)
+def test_sqlite_versions_with_the_wal_reset_bug_are_known(
+    version: tuple[int, ...], affected: bool
+) -> None:
+    assert has_wal_reset_bug(version) is affected

@@ -112,14 +112,14 @@ class Database:
 
     def create(self, fill: Callable[[sqlite3.Connection], None]) -> None:
         """Make the tables and what `fill` enters into them, unless they are there."""
-        if self._is_made():
+        if self.is_made():
             return
         with self._lock.held(self.lock_timeout_s), self._translated():
             # An empty file is an empty database; made here, since SQLite would make it readable
             # to all. O_EXCL: an existing one is not opened, for closing it drops SQLite's locks.
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
-            if self._is_made():  # meanwhile, by somebody else
+            if self.is_made():  # meanwhile, by somebody else
                 return
             writer = self._writing()
             writer.execute("BEGIN IMMEDIATE")
@@ -132,7 +132,7 @@ class Database:
                     writer.rollback()
             sync_directory(self._path.parent)
 
-    def _is_made(self) -> bool:
+    def is_made(self) -> bool:
         """Whether it has tables; a crash can leave a file without."""
         if not self._path.exists():
             return False
@@ -315,6 +315,8 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise _store_error(error, self._path, "nothing was written") from error
+        except UnicodeDecodeError as error:
+            raise StoreCorrupt(f"{self._path.name}: {error}; nothing was written") from error
 
 
 def _store_error(error: sqlite3.Error, path: Path, outcome: str) -> StoreError:

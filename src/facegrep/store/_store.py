@@ -114,6 +114,8 @@ class Store:
                 store.catalog.create(on_create)
                 store._session.create(lambda _: None)
             try:
+                if not store.catalog.is_made():  # a crash came first, and nobody made it since
+                    raise _no_store(path)
                 store.catalog.check()
                 if not readonly:
                     store._session.check()
@@ -449,7 +451,7 @@ def _require_store_or_room(path: Path, *, readonly: bool) -> None:
     if (path / _CATALOG).exists():
         return
     if readonly:
-        raise StoreNotFound(f"there is no store at {path}; open it without readonly to create it")
+        raise _no_store(path)
     if path.exists() and (foreign := {entry.name for entry in path.iterdir()} - _OWN_NAMES):
         raise StoreCorrupt(
             f"{path} is not a facegrep store: it holds {min(foreign)!r}; name an empty directory "
@@ -457,6 +459,10 @@ def _require_store_or_room(path: Path, *, readonly: bool) -> None:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     make_directory(path)
+
+
+def _no_store(path: Path) -> StoreNotFound:
+    return StoreNotFound(f"there is no store at {path}; open it without readonly to create it")
 
 
 def _require_same_state(current: LibraryRow, expected: LibraryRow) -> None:

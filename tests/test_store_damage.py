@@ -1,0 +1,199 @@
+"""Bytes on disk that are not what was written: said, named, and kept to their library."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import facegrep
+from facegrep.store._segments import HEADER_BYTES
+
+DIM = 16
+ROWS = 9000  # three blocks of 64 KiB
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a store with the libraries `big` and `other`."""
+    path = tmp_path_factory.mktemp("damage") / "store"
+    vectors = np.random.default_rng(5).normal(size=(ROWS, DIM))
+    with facegrep.open(path) as engine:
+        for name, count in (("big", ROWS), ("other", 10)):
+            engine.create_library(name, dim=DIM, threshold=-1.0)
+            engine.add_vectors(name, [f"{row:05}" for row in range(count)], vectors[:count])
+    return {
+        file.relative_to(path).as_posix(): file.read_bytes()
+        for file in path.rglob("*")
+        if file.is_file()
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path, original: dict[str, bytes]) -> Path:
+    path = tmp_path / "store"
+    for name, content in original.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    (path / "tmp").mkdir()
+    return path
+
+
+def segment_of(store: Path, library: str) -> Path:
+    connection = sqlite3.connect(store / "catalog.db")
+    query = (
+        "SELECT library_id, segment.generation, number FROM segment"
+        " JOIN library ON library.id = library_id WHERE name = ?"
+    )
+    row = connection.execute(query, (library,)).fetchone()
+    connection.close()
+    return store / "v" / "{}-{}-{}.vec".format(*row)
+
+
+def flip(path: Path, offset: int, bit: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def require_damage(store: Path, pattern: str) -> None:
+    """Searching and reading `big` fails as said; `other` answers; both again and again."""
+    with facegrep.open(store, readonly=True) as engine:
+        for _ in range(2):
+            with pytest.raises(facegrep.StoreCorrupt, match=pattern):
+                engine.search("big", vector=np.ones(DIM))
+            assert engine.search("other", vector=np.ones(DIM)).total == 10
+        assert len(engine.media("big", limit=ROWS)) == ROWS  # what is not damaged
+
+
+def test_the_files_as_written_pass_every_check(store: Path) -> None:
+    with facegrep.open(store) as engine:
+        assert engine.search("big", vector=np.ones(DIM)).total == ROWS
+
+
+def test_any_flipped_bit_of_committed_vectors_names_library_and_block(store: Path) -> None:
+    path = segment_of(store, "big")
+    chance = random.Random(11)
+    for _ in range(12):
+        offset = chance.randrange(ROWS * DIM)
+        bit = chance.randrange(8)
+        flip(path, HEADER_BYTES + offset, bit)
+        block = offset // (1 << 16)
+        require_damage(store, rf"library 'big'.*block {block} fails its checksum")
+        flip(path, HEADER_BYTES + offset, bit)
+
+
+def test_a_damaged_block_does_not_keep_other_assets_from_being_read(store: Path) -> None:
+    flip(segment_of(store, "big"), HEADER_BYTES + (1 << 16))
+    with facegrep.open(store) as engine:
+        assert engine.get("big", "00000", vectors=True).faces[0].code is not None
+        with pytest.raises(facegrep.StoreCorrupt, match="block 1"):
+            engine.get("big", f"{(1 << 16) // DIM:05}", vectors=True)
+        assert engine.get("big", f"{(1 << 16) // DIM:05}").faces[0].code is None
+
+
+@pytest.mark.parametrize("offset", [0, 8, 10, 12, 16, 24, 32, 45, 80, 2000, HEADER_BYTES - 1])
+def test_any_flipped_bit_of_a_header_is_found(store: Path, offset: int) -> None:
+    flip(segment_of(store, "big"), offset, bit=3)
+    require_damage(store, "library 'big'.*header")
+
+
+@pytest.mark.parametrize("length", [0, 100, HEADER_BYTES, HEADER_BYTES + ROWS * DIM - 1])
+def test_a_file_cut_short_is_found(store: Path, length: int) -> None:
+    path = segment_of(store, "big")
+    path.write_bytes(path.read_bytes()[:length])
+    require_damage(store, f"library 'big'.*{length} bytes long")
+    with facegrep.open(store) as engine:  # and nothing is appended to it
+        with pytest.raises(facegrep.StoreCorrupt):
+            engine.add_vectors("big", ["new"], np.ones((1, DIM)))
+        engine.add_vectors("other", ["new"], np.ones((1, DIM)))
+
+
+def test_a_missing_or_swapped_file_is_found(store: Path) -> None:
+    big, other = segment_of(store, "big"), segment_of(store, "other")
+    content = big.read_bytes()
+    big.unlink()
+    require_damage(store, "library 'big'.*missing")
+    big.write_bytes(other.read_bytes() + bytes(len(content)))
+    require_damage(store, "library 'big'.*header")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE media SET first_slot = 900000",
+        "UPDATE media SET first_slot = -1",
+        "UPDATE media SET first_slot = NULL",
+        "UPDATE media SET face_count = 1 << 60",
+        "UPDATE media SET face_count = -1",
+        "UPDATE media SET segment_id = 77",
+        "UPDATE media SET segment_id = 2",
+        "UPDATE media SET media_id = char(1) || media_id",
+        "UPDATE segment SET committed_bytes = committed_bytes + 1",
+        "UPDATE segment SET committed_bytes = 1 << 62",
+        "UPDATE segment SET committed_bytes = -16",
+        "UPDATE block SET length = length - 1",
+        "DELETE FROM block",
+    ],
+)
+def test_a_catalog_that_lies_is_an_error_not_a_crash(store: Path, statement: str) -> None:
+    connection = sqlite3.connect(store / "catalog.db")
+    big = "SELECT id FROM library WHERE name = 'big'"
+    column = "library_id" if "block" not in statement else "segment_id"
+    if column == "segment_id":
+        big = f"SELECT id FROM segment WHERE library_id = ({big})"
+    connection.execute(f"{statement} WHERE {column} = ({big})")
+    connection.commit()
+    connection.close()
+    with facegrep.open(store, readonly=True) as engine:
+        with pytest.raises(facegrep.StoreCorrupt, match="'big'"):
+            engine.search("big", vector=np.ones(DIM))
+        assert engine.search("other", vector=np.ones(DIM)).total == 10
+
+
+@pytest.mark.parametrize("statement", ["dim = 0", "dim = 4097", "face_index = 'x'"])
+def test_a_library_row_that_lies_is_an_error(store: Path, statement: str) -> None:
+    connection = sqlite3.connect(store / "catalog.db")
+    connection.execute(f"UPDATE library SET {statement} WHERE name = 'big'")
+    connection.commit()
+    connection.close()
+    with facegrep.open(store, readonly=True) as engine:
+        with pytest.raises(facegrep.StoreCorrupt, match="'big'"):
+            engine.search("big", vector=np.ones(DIM))
+        assert engine.search("other", vector=np.ones(DIM)).total == 10
+
+
+def damage_pages(data: bytearray, chance: random.Random) -> None:
+    for _ in range(40):
+        data[chance.randrange(100, len(data))] = chance.randrange(256)
+
+
+def cut(data: bytearray, chance: random.Random) -> None:
+    del data[chance.randrange(1, len(data)) :]
+
+
+@pytest.mark.parametrize("damage", [damage_pages, cut])
+def test_a_damaged_catalog_never_raises_anything_but_an_error_of_ours(
+    store: Path, damage: Callable[[bytearray, random.Random], None]
+) -> None:
+    chance = random.Random(3)
+    catalog = store / "catalog.db"
+    content = catalog.read_bytes()
+    for _ in range(12):
+        data = bytearray(content)
+        damage(data, chance)
+        for leftover in store.glob("catalog.db-*"):
+            leftover.unlink()
+        catalog.write_bytes(data)
+        with (
+            contextlib.suppress(facegrep.FacegrepError),
+            facegrep.open(store, readonly=True) as engine,
+        ):
+            engine.libraries()
+            engine.search("big", vector=np.ones(DIM))
+            engine.media("big", limit=ROWS)

@@ -257,6 +257,24 @@ def test_reading_a_store_that_is_not_there_does_not_make_one(tmp_path: Path) -> 
         assert result.exit_code == (0 if words == ["doctor"] else 1)
         assert "facegrep: " in result.stderr or words == ["doctor"]
         assert not (tmp_path / "store").exists()
+    assert "`facegrep add` makes one" in run(tmp_path / "store", "media").stderr
+
+
+def test_adding_nothing_makes_no_store(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run(tmp_path / "store", "add", tmp_path / "absent.jpg", tmp_path / "empty")
+    assert result.exit_code == 1
+    assert "no such file or folder" in result.stdout
+    assert "a folder without pictures" in result.stdout
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_doctor_finds_damaged_vectors(own_store: Path) -> None:
+    for segment in own_store.rglob("*.vec"):
+        segment.write_bytes(bytes(segment.stat().st_size))
+    result = run(own_store, "doctor")
+    assert result.exit_code == 1
+    assert "facegrep: library people: " in result.stderr
 
 
 def test_the_doctor_names_what_runs(store: Path) -> None:

@@ -79,7 +79,7 @@ def test_the_store_is_told_or_in_the_users_data(
     monkeypatch.setenv("FACEGREP_STORE", "")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert default_store() == tmp_path / "facegrep"
-    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert default_store() == tmp_path / "home/.local/share/facegrep"
 

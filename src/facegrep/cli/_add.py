@@ -64,15 +64,18 @@ def add(
         facegrep add scans/ --field strField1=attic --field intField1=1962
     """
     import facegrep
+    from facegrep._engine_results import AddManyResult
 
     fields = read_fields(field)
-    found, missing = _find(paths)
-    with facegrep.open(store, device=device, precision=precision) as engine:
-        created = _ensure_library(engine, library)
-        if created:
-            show_note(f"created the library {library!r}")
-        result = add_files(engine, library, found, fields=fields, namespace=namespace)
-        failed = [*missing, *((media_id, _reason(error)) for media_id, error in result.errors)]
+    found, failed = _find(paths)
+    created, result = False, AddManyResult(0, 0, 0)
+    if found:
+        with facegrep.open(store, device=device, precision=precision) as engine:
+            created = _ensure_library(engine, library)
+            if created:
+                show_note(f"created the library {library!r}")
+            result = add_files(engine, library, found, fields=fields, namespace=namespace)
+    failed += ((media_id, _reason(error)) for media_id, error in result.errors)
     if as_json:
         show_json(
             {

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from facegrep._errors import FacegrepError
+from facegrep._errors import FacegrepError, StoreNotFound
 from facegrep.cli._add import add
 from facegrep.cli._bench import bench
 from facegrep.cli._call import call
@@ -48,6 +48,10 @@ class _OneLineErrors(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
             return super().invoke(ctx)
+        except StoreNotFound as error:
+            where = str(error).partition(";")[0]
+            show_error(f"{where}; `facegrep add` makes one, --store names another")
+            raise typer.Exit(1) from error
         except FacegrepError as error:
             show_error(str(error))
             raise typer.Exit(1) from error

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+import numpy as np
 import typer
 
 from facegrep._errors import FacegrepError, StoreNotFound
@@ -18,6 +19,9 @@ from facegrep.cli._output import show_error, show_json, show_table
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from facegrep import Engine
+    from facegrep._engine_results import Library
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +98,22 @@ def _store(path: Path) -> Iterator[Finding]:
     try:
         with facegrep.open(path, readonly=True) as engine:
             libraries = engine.libraries()
+            yield Finding("store", f"{path}: {len(libraries)} libraries")
+            for library in libraries:
+                yield _library(engine, library)
     except StoreNotFound:
         yield Finding("store", f"{path}: none yet; `facegrep add` makes one")
-        return
     except FacegrepError as error:
         yield Finding("store", str(path), problem=str(error))
-        return
-    media = sum(library.media_count for library in libraries)
-    faces = sum(library.face_count for library in libraries)
-    yield Finding("store", f"{path}: {len(libraries)} libraries, {media} media, {faces} faces")
+
+
+def _library(engine: Engine, library: Library) -> Finding:
+    """Search it once: that reads every vector and compares its checksum."""
+    value = f"{library.media_count} media, {library.face_count} faces"
+    if library.face_index == "active":
+        try:
+            engine.search(library.name, vector=np.ones(library.dim, np.float32), threshold=None)
+        except FacegrepError as error:
+            return Finding(f"library {library.name}", value, problem=str(error))
+        value += ", all vectors whole"
+    return Finding(f"library {library.name}", value)

@@ -18,8 +18,15 @@ def default_store() -> Path:
     told = os.environ.get("FACEGREP_STORE")
     if told:
         return Path(told)
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "facegrep"
+    data = os.environ.get("XDG_DATA_HOME", "")
+    if data.startswith("/"):  # a relative one is invalid by the XDG specification
+        return Path(data) / "facegrep"
+    try:
+        return Path.home() / ".local" / "share" / "facegrep"
+    except RuntimeError as error:
+        raise typer.BadParameter(
+            "there is no home folder; name one", param_hint="--store"
+        ) from error
 
 
 def _store(context: typer.Context, value: Path | None) -> Path:

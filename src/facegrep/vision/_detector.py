@@ -13,9 +13,12 @@ from facegrep.vision._manifest import DetectorManifest, Model
 from facegrep.vision._network import Network
 from facegrep.vision._runtime import Device
 
-# YuNet knows faces of about 10 to 300 px. Where it finds none, the picture may be a face from edge
-# to edge; a black frame makes it a smaller part of the canvas.
+# YuNet knows faces of about 10 to 300 px with something around them. A face from edge to edge is
+# missed (10 of 155 close crops of 1500 px) or has its landmarks misplaced; a black frame of half
+# the picture's size around it helps: mean cosine with the uncropped face's embedding 0.69 -> 0.80
+# at 112 px, 0.78 -> 0.82 at 640 px, none missed. Faces with more room gain nothing (1.3x: +0.004).
 _SECOND_LOOK_BORDER = 0.5
+_FILLS_PICTURE = 0.85
 
 
 class Detector:
@@ -44,7 +47,7 @@ class Detector:
         """Find the faces of pictures whose canvases have one size."""
         found = self._look(pictures, canvases)
         for index, picture in enumerate(pictures):
-            if not found[index].faces:
+            if _needs_second_look(found[index], picture):
                 framed = _yunet.draw(picture, self._detection, border=_SECOND_LOOK_BORDER)
                 second = self._look([picture], [framed])[0]
                 if second.faces:
@@ -76,6 +79,13 @@ class Detector:
         faces.sort(key=lambda face: -face.box.width * face.box.height)
         refused.sort(key=lambda face: -face.box.width * face.box.height)
         return Detections(tuple(faces), tuple(refused))
+
+
+def _needs_second_look(found: Detections, picture: NDArray[np.uint8]) -> bool:
+    if not found.faces:
+        return True
+    box = found.faces[0].box
+    return bool(max(box.width, box.height) >= _FILLS_PICTURE * max(picture.shape[:2]))
 
 
 def _inside(raw: NDArray[np.float32], shape: tuple[int, ...]) -> Box:

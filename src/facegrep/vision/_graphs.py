@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
+
+import msgspec
 
 from facegrep._errors import ModelError
 from facegrep.vision._cache import cached
-from facegrep.vision._manifest import Model
+from facegrep.vision._manifest import EmbedderManifest, Model
 from facegrep.vision._weights import read_weights
 
 Precision = Literal["fp32", "int8"]
@@ -15,6 +18,8 @@ Variant = Literal["folded", "fp32", "int8"]
 
 # Part of the cache's keys: raise it with every change of what a recipe yields.
 _RECIPE_VERSION = 1
+
+_RANGES_MAX_BYTES = 1 << 20
 
 
 def load_graph(model: Model, variant: Variant) -> bytes:
@@ -26,14 +31,28 @@ def load_graph(model: Model, variant: Variant) -> bytes:
         The weights are missing or wrong, or the model has no such variant.
     """
     content = read_weights(model)
-    key = f"{model.name}-{model.manifest.weights.sha256[:32]}-{variant}-{_RECIPE_VERSION}.graph"
-    return cached(key, lambda: _build(model, content, variant))
+    ranges = _read_ranges(model) if variant == "int8" else b""
+    source = hashlib.sha256(model.manifest.weights.sha256.encode() + ranges).hexdigest()[:32]
+    key = f"{model.name}-{source}-{variant}-{_RECIPE_VERSION}.graph"
+    return cached(key, lambda: _build(model, content, variant, ranges))
 
 
-def _build(model: Model, content: bytes, variant: Variant) -> bytes:
+def _read_ranges(model: Model) -> bytes:
+    manifest = model.manifest
+    if not isinstance(manifest, EmbedderManifest) or manifest.int8 is None:
+        raise ModelError(f"model {model.name!r} has no int8 graph; use precision 'fp32'")
+    path = model.folder / manifest.int8.activation_ranges
+    try:
+        with path.open("rb") as file:
+            return file.read(_RANGES_MAX_BYTES)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _build(model: Model, content: bytes, variant: Variant, ranges: bytes) -> bytes:
     # Only the first run on a machine pays for importing onnx.
     try:
-        from facegrep.vision import _fold, _prelu
+        from facegrep.vision import _fold, _prelu, _uint8
     except ImportError as error:
         raise ModelError(
             f"model {model.name!r} must be folded once, which needs the package onnx "
@@ -43,5 +62,23 @@ def _build(model: Model, content: bytes, variant: Variant) -> bytes:
     _fold.fold(graph, model.manifest.input.name)
     if variant == "fp32":
         _prelu.rewrite_prelu(graph)
+    elif variant == "int8":
+        output_name = graph.graph.output[0].name
+        parsed = _parse_ranges(model, ranges)
+        graph = _uint8.quantise(graph, parsed, model.manifest.input.name, output_name)
     serialised: bytes = graph.SerializeToString()
     return serialised
+
+
+def _parse_ranges(model: Model, content: bytes) -> dict[str, tuple[float, float]]:
+    try:
+        ranges = msgspec.json.decode(content, type=dict[str, tuple[float, float]])
+        # JSON has no infinity, but 1e999 decodes to one.
+        if not all(-1e6 < low < high < 1e6 for low, high in ranges.values()):
+            raise ValueError("expected low < high in each pair")
+    except ValueError as error:
+        raise ModelError(
+            f"model {model.name!r}: not a file of activation ranges: {error}; expected "
+            '{"convolution": [low, high], ...}'
+        ) from error
+    return ranges

@@ -209,7 +209,8 @@ class IngestOperations(MediaOperations):
     def _select_new(self, library: LibraryRow, batch: list[Work[ReadItem]]) -> None:
         """Leave out what is stored already: the same needs no analysis, another is an error."""
         with self._store.catalog.read() as connection:
-            stored = find_identities(connection, library, [work.media_id for work in batch])
+            named = [work.media_id for work in batch if work.error is None]
+            stored = find_identities(connection, library, named)
         for work in batch:
             work.wanted = work.media_id not in stored
 

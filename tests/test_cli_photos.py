@@ -264,9 +264,20 @@ def test_adding_nothing_makes_no_store(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     result = run(tmp_path / "store", "add", tmp_path / "absent.jpg", tmp_path / "empty")
     assert result.exit_code == 1
-    assert "no such file or folder" in result.stdout
+    assert "no such file or directory" in result.stdout
     assert "a folder without pictures" in result.stdout
     assert not (tmp_path / "store").exists()
+
+
+def test_a_file_name_that_is_not_text_is_left_out_and_shown(
+    own_store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    shutil.copy(QUERY, os.fsdecode(os.fsencode(tmp_path / "photos") + b"/\xff.jpg"))
+    result = run_json(own_store, "add", tmp_path / "photos", exit_code=1)
+    assert result["failed"][0]["path"].endswith("photos/\udcff.jpg")
+    result = run(own_store, "add", tmp_path / "photos")
+    assert "photos/\\udcff.jpg" in "".join(result.stdout.split())
 
 
 def test_the_doctor_finds_damaged_vectors(own_store: Path) -> None:

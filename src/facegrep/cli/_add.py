@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +31,7 @@ from facegrep.cli._options import (
 from facegrep.cli._output import console, show_json, show_note, show_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from facegrep import Engine
     from facegrep._engine_results import AddManyResult
@@ -104,23 +105,31 @@ def _reason(error: FacegrepError) -> str:
 def _find(paths: list[str]) -> tuple[list[Path], list[tuple[str, str]]]:
     """Files to add, in the order of the arguments and then of names; and what is not there."""
     found: dict[Path, None] = {}
-    missing: list[tuple[str, str]] = []
+    failed: list[tuple[str, str]] = []
+
+    def refuse(error: OSError) -> None:
+        failed.append((str(error.filename), (error.strerror or str(error)).lower()))
+
     for text in paths:
         path = Path(text)
-        if path.is_dir():
-            files = list(_walk(path))
-            found.update(dict.fromkeys(files))
-            if not files:
-                missing.append((text, "a folder without pictures"))
-        elif path.exists():
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except OSError as error:
+            refuse(error)
+            continue
+        if not is_folder:
             found[path] = None
-        else:
-            missing.append((text, "no such file or folder"))
-    return list(found), missing
+            continue
+        refused_before = len(failed)
+        files = list(_walk(path, refuse))
+        found.update(dict.fromkeys(files))
+        if not files and len(failed) == refused_before:
+            failed.append((text, "a folder without pictures"))
+    return list(found), failed
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for here, folders, files in os.walk(folder):
+def _walk(folder: Path, refuse: Callable[[OSError], None]) -> Iterator[Path]:
+    for here, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:

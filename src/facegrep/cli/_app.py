@@ -55,6 +55,11 @@ class _OneLineErrors(TyperGroup):
         except FacegrepError as error:
             show_error(str(error))
             raise typer.Exit(1) from error
+        except BrokenPipeError:  # `facegrep media | head`: typer ends quietly
+            raise
+        except OSError as error:
+            show_error(f"{error.filename or 'the system'}: {error.strerror or error}")
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -77,4 +78,9 @@ def show_table(
 
 def show_json(value: Any) -> None:  # noqa: ANN401 - whatever json takes
     """Print pure JSON on stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a terminal of few characters, or a file name that is not text
+        text = json.dumps(value, indent=2, allow_nan=False)
+    typer.echo(text)

@@ -183,7 +183,7 @@ def test_pages_are_the_engines_answer_in_order(
             ),
         ),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_a_filter_keeps_exactly_the_media_that_it_describes(
     caller: Caller,
@@ -333,6 +333,23 @@ def test_tokens_belong_to_their_library_and_account(
     engine.add_vectors("crowd", ["only"], face[np.newaxis])
     assert caller.page("t", 2) == ([], 1)
     other.service.call("DropSearchLib", {"SearchLibName": "crowd"})
+
+
+def test_a_token_outlives_the_engine(tmp_path: Path, face: NDArray[np.float32]) -> None:
+    for reopened in (False, True):
+        with facegrep.open(tmp_path / "store") as engine:
+            caller = Caller(engine)
+            if not reopened:
+                engine.create_library("crowd")
+                engine.add_vectors("crowd", [f"m{i:02}" for i in range(30)], near(face, 30, seed=1))
+                expected = every_page(caller, "t", 10)
+            else:
+                engine.add_vectors("crowd", ["new"], face[np.newaxis])
+                assert [caller.page("t", page_no)[0] for page_no in (2, 3)] == [
+                    expected[10:20],
+                    expected[20:],
+                ]
+            assert caller.fetched == ([] if reopened else ["https://host/macron"])
 
 
 def test_a_search_without_an_active_face_index_is_denied_even_for_a_token(

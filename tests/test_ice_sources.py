@@ -18,6 +18,7 @@ from facegrep.media import MAX_BYTES
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
+    tmp_path = tmp_path.resolve()
     folder = tmp_path / "photos"
     (folder / "a b").mkdir(parents=True)
     (folder / "one.jpg").write_bytes(b"one")
@@ -45,8 +46,9 @@ def test_roots_are_one_folder_or_several_as_str_or_path(photos: Path) -> None:
     url = f"file://{photos}/one.jpg"
     for files in (photos, str(photos), [str(photos)], (photos.parent / "photos-of-others", photos)):
         assert Sources(files).read(url)[0] == b"one"
-    with pytest.raises(InvalidArgumentError, match="expected folders"):
-        Sources([photos / "one.jpg"])
+    for wrong in ("", [photos / "one.jpg"], [photos, photos / "missing"]):
+        with pytest.raises(InvalidArgumentError, match="expected folders"):
+            Sources(wrong)
 
 
 def test_a_link_inside_a_root_is_followed_inside_and_refused_outside(photos: Path) -> None:

@@ -46,7 +46,8 @@ class Service:
     engine
         From `facegrep.open`. Yours to close.
     account
-        Whose libraries, media and tokens are seen; those of others do not exist here.
+        Whose libraries, media and tokens are seen, whatever account `engine` is a view of; those of
+        others do not exist here.
     files
         Folder or folders under which ``file:`` URLs may be read, links followed; none by default.
     fetcher

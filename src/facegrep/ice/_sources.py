@@ -76,14 +76,14 @@ class Sources:
             raise _refused("the picture could not be fetched") from error
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"the fetcher must return bytes, got {type(data).__name__}")
-        if len(data) > MAX_BYTES:
+        if memoryview(data).nbytes > MAX_BYTES:
             raise _refused(f"more than {MAX_BYTES // 2**20} MiB")
         return bytes(data)
 
 
 def _root(path: str | os.PathLike[str]) -> str:
     real = os.path.realpath(path)
-    if not Path(real).is_dir():
+    if not os.fspath(path) or not Path(real).is_dir():  # "" would be the current folder
         raise InvalidArgumentError(f"files: expected folders, got {os.fspath(path)!r}")
     return real
 

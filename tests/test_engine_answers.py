@@ -101,6 +101,7 @@ def test_paging_yields_every_match_once_while_another_thread_writes(
     seen: list[list[str]] = [[], []]
     try:
         for first in range(0, 400, 9):
+            time.sleep(0.005)  # lets the other thread in
             seen[0] += result.page(first, 9).media_ids
             hits, total = kept.page(first, 9)
             seen[1] += [hit.media_id for hit in hits]

@@ -84,8 +84,9 @@ def test_a_picture_turned_by_exif_comes_out_upright(kind: str, orientation: int)
 
 @given(st.binary(max_size=64), st.sampled_from([b"II*\0", b"MM\0*", b""]))
 def test_damaged_exif_leaves_a_picture_as_it_is_stored(noise: bytes, order: bytes) -> None:
-    data = encoded(quadrants(), "PNG", exif=b"Exif\0\0" + order + noise)
-    assert read_picture(data).pixels.size == 60 * 40 * 3
+    for kind in ("PNG", "JPEG"):
+        data = encoded(quadrants(), kind, exif=b"Exif\0\0" + order + noise)
+        assert read_picture(data).pixels.size == 60 * 40 * 3
 
 
 def test_the_first_frame_of_an_animation_is_read() -> None:

@@ -116,7 +116,7 @@ def show_result(result: SearchResult) -> None:
             numbers=frozenset({"", "score", "face at", "size", "faces"}),
         )
     else:
-        show_table([], [], title=title)
+        show_remark(title)
     show_remark(_facts(result))
 
 

@@ -44,6 +44,11 @@ _BAND_ROWS: Final = 256
 _EXIF_ORIENTATION: Final = 0x0112
 
 
+class _JpegFile(JpegImageFile):
+    def _read_dpi_from_exif(self) -> None:
+        """Nobody asks, and on damaged EXIF it warns through the process's filters."""
+
+
 def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     """Pixels of an encoded picture: uint8 ``(height, width, 3)``, RGB, upright, read-only.
 
@@ -54,7 +59,7 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
     parser = _parser(data)
     if parser is None:
         raise _refused(name, f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture")
-    if parser is JpegImageFile and data.count(b"\xff\xda") > _MAX_JPEG_SCANS:
+    if parser is _JpegFile and data.count(b"\xff\xda") > _MAX_JPEG_SCANS:
         raise _refused(name, f"more than {_MAX_JPEG_SCANS} JPEG scans")
     try:
         image = parser(io.BytesIO(data))
@@ -86,7 +91,7 @@ def size_refusal(width: int, height: int) -> str:
 
 def _parser(data: bytes) -> Callable[[io.BytesIO], ImageFile] | None:
     if data.startswith(b"\xff\xd8\xff"):
-        return JpegImageFile
+        return _JpegFile
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return PngImageFile
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":

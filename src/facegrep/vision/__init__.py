@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from facegrep.vision._analyzer import FaceAnalyzer
+from facegrep.vision._bench import BenchRow, bench_embed
+from facegrep.vision._doctor import doctor_report
 from facegrep.vision._faces import Analysis, Box, Detections, Face, FoundFace, RefusedFace
 from facegrep.vision._graphs import Precision
 from facegrep.vision._manifest import (
@@ -17,6 +19,7 @@ from facegrep.vision._runtime import Device
 
 __all__ = [
     "Analysis",
+    "BenchRow",
     "Box",
     "Detections",
     "DetectorManifest",
@@ -29,6 +32,8 @@ __all__ = [
     "Model",
     "Precision",
     "RefusedFace",
+    "bench_embed",
+    "doctor_report",
     "load_manifest",
     "manifests",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from facegrep.vision._embedder import Embedder
 from facegrep.vision._faces import Analysis, Detections, Face, RefusedFace
 from facegrep.vision._graphs import Precision
 from facegrep.vision._manifest import DetectorManifest, EmbedderManifest, load_manifest
-from facegrep.vision._runtime import CPU, Device
+from facegrep.vision._runtime import CPU, Device, available_cores
 
 Pixels = NDArray[np.uint8]
 _T = TypeVar("_T")
@@ -76,8 +75,10 @@ class FaceAnalyzer:
     ) -> None:
         if precision not in ("fp32", "int8"):
             raise InvalidArgumentError(f"precision: expected 'fp32' or 'int8', got {precision!r}")
-        if precision == "int8" and device == "cuda":
-            raise InvalidArgumentError("precision 'int8' runs on the CPU only; use 'fp32' on CUDA")
+        if precision == "int8":
+            if device == "cuda":
+                raise InvalidArgumentError("precision 'int8' runs on the CPU only; use 'fp32'")
+            device = "cpu"
         if threads is not None and threads < 1:
             raise InvalidArgumentError(f"threads: expected at least 1, got {threads}")
         found = load_manifest(model)
@@ -97,11 +98,9 @@ class FaceAnalyzer:
         self._embedder = Embedder(found, found.manifest, precision, device)
         self._detector = Detector(detector, detector.manifest, device)
         self.provider: str = self._embedder.provider
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        on_cpu = self.provider == CPU
         self._detect_batch = 1 if self._detector.provider == CPU else _CUDA_DETECT_BATCH
-        self._embed_batch = 1 if on_cpu else _CUDA_EMBED_BATCH
-        self._workers = ThreadPoolExecutor(threads or cores, "facegrep-vision")
+        self._embed_batch = 1 if self.provider == CPU else _CUDA_EMBED_BATCH
+        self._workers = ThreadPoolExecutor(threads or available_cores(), "facegrep-vision")
 
     def analyze(self, pictures: Sequence[Pixels]) -> list[Analysis]:
         """Find and embed the faces of RGB pictures.

@@ -26,10 +26,10 @@ class Detector:
 
     Parameters
     ----------
-    model
-        A model whose manifest is a `DetectorManifest`.
+    model, manifest
+        What to load, and its `DetectorManifest`.
     device
-        See `create_session`.
+        See `FaceAnalyzer`.
     """
 
     def __init__(self, model: Model, manifest: DetectorManifest, device: Device) -> None:
@@ -45,16 +45,16 @@ class Detector:
         self, pictures: Sequence[NDArray[np.uint8]], canvases: Sequence[_yunet.Canvas]
     ) -> list[Detections]:
         """Find the faces of pictures whose canvases have one size."""
-        found = self._look(pictures, canvases)
+        found = self.look(pictures, canvases)
         for index, picture in enumerate(pictures):
             if _needs_second_look(found[index], picture):
                 framed = _yunet.draw(picture, self._detection, border=_SECOND_LOOK_BORDER)
-                second = self._look([picture], [framed])[0]
+                second = self.look([picture], [framed])[0]
                 if second.faces:
                     found[index] = second
         return found
 
-    def _look(
+    def look(
         self, pictures: Sequence[NDArray[np.uint8]], canvases: Sequence[_yunet.Canvas]
     ) -> list[Detections]:
         outputs = self._network.run(np.stack([canvas.pixels for canvas in canvases]))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facegrep._errors import InvalidArgumentError, ModelError
-from facegrep.vision._graphs import Precision
+from facegrep.vision._graphs import Variant
 from facegrep.vision._manifest import EmbedderManifest, Model
 from facegrep.vision._network import Network
 from facegrep.vision._runtime import Device
@@ -19,10 +19,10 @@ class Embedder:
     ----------
     model, manifest
         What to load, and its `EmbedderManifest`.
-    precision
-        ``"int8"`` is the uint8 graph, where the manifest has one.
+    variant
+        Which graph; ``"int8"`` only where the manifest has one.
     device
-        See `create_session`.
+        See `FaceAnalyzer`.
 
     Raises
     ------
@@ -31,14 +31,14 @@ class Embedder:
     """
 
     def __init__(
-        self, model: Model, manifest: EmbedderManifest, precision: Precision, device: Device
+        self, model: Model, manifest: EmbedderManifest, variant: Variant, device: Device
     ) -> None:
-        if precision == "int8" and manifest.int8 is None:
+        if variant == "int8" and manifest.int8 is None:
             raise InvalidArgumentError(
                 f"precision: model {model.name!r} has no int8 graph; use 'fp32'"
             )
         self.manifest = manifest
-        self._network = Network(model, precision, device, [manifest.output.name])
+        self._network = Network(model, variant, device, [manifest.output.name])
         self.provider = self._network.provider
         # Shapes are a promise of the manifest until a batch of two was seen to keep it.
         self.embed(np.zeros((2, *self.crop_shape), np.uint8))

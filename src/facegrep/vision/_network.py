@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from facegrep._errors import ModelError
+from facegrep._errors import DeviceUnavailableError, ModelError
 from facegrep.vision._graphs import Variant, load_graph
 from facegrep.vision._manifest import Input, Model
-from facegrep.vision._runtime import CPU, CUDA, Device, Session, create_session
+from facegrep.vision._runtime import CPU, Device, Session, cpu_session, cuda_session, wants_cuda
 
 
 class Network:
@@ -24,7 +24,7 @@ class Network:
         For the CPU; CUDA runs the plainly folded graph, since the rewritten ones are made for the
         CPU's kernels.
     device
-        See `create_session`.
+        ``"auto"`` is CUDA where it works; ``"int8"`` runs on the CPU only.
     output_names
         Outputs to compute, checked to exist.
 
@@ -45,11 +45,13 @@ class Network:
         self._check_names()
 
     def _load(self, variant: Variant, device: Device) -> Session:
-        if device != "cpu" and variant == "fp32":
-            session = create_session(load_graph(self.model, "folded"), device)
-            if device == "cuda" or session.get_providers()[0] == CUDA:
-                return session
-        return create_session(load_graph(self.model, variant), "cpu")
+        if variant != "int8" and wants_cuda(device):
+            try:
+                return cuda_session(load_graph(self.model, "folded"))
+            except DeviceUnavailableError:
+                if device == "cuda":
+                    raise
+        return cpu_session(load_graph(self.model, variant))
 
     def _check_names(self) -> None:
         for kind, wanted, tensors in (

@@ -7,6 +7,7 @@ import ctypes
 import importlib
 import importlib.metadata
 import io
+import os
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Literal, Protocol
@@ -19,6 +20,7 @@ from facegrep._errors import DeviceUnavailableError, InvalidArgumentError, Model
 Device = Literal["auto", "cpu", "cuda"]
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+_WARNING, _FATAL = 2, 4
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu")
 _REINSTALL = (
     "run: pip uninstall -y onnxruntime onnxruntime-gpu, then install one: "
@@ -83,38 +85,68 @@ def onnxruntime() -> ModuleType:
     return module
 
 
-def create_session(graph: bytes, device: Device) -> Session:
-    """Load a graph into a session that runs in the thread which calls it.
+def wants_cuda(device: Device) -> bool:
+    """Whether to try CUDA, as far as can be told without loading a graph.
 
-    Parameters
-    ----------
-    graph
-        An ONNX model without files beside it.
-    device
-        ``"cpu"`` and ``"cuda"`` mean what they say; ``"auto"`` is CUDA where it works.
+    Raises
+    ------
+    InvalidArgumentError
+        Not a device.
+    DeviceUnavailableError
+        ``"cuda"`` was asked for and is not to be had; the message says what is missing.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InvalidArgumentError(f"device: expected 'auto', 'cpu' or 'cuda', got {device!r}")
+    if device == "cpu":
+        return False
+    problem = cuda_problem(onnxruntime())
+    if problem is not None and device == "cuda":
+        raise DeviceUnavailableError(f"device 'cuda' cannot be used: {problem}")
+    return problem is None
 
-    Returns
-    -------
-    session
-        Its ``run`` may be called from many threads at once.
+
+def cpu_session(graph: bytes) -> Session:
+    """Load an ONNX graph into a session that runs in the thread which calls it, from any thread.
+
+    Raises
+    ------
+    ModelError
+        onnxruntime is missing, or cannot load the graph.
+    """
+    return _session(onnxruntime(), graph, [CPU])
+
+
+def cuda_session(graph: bytes) -> Session:
+    """Load an ONNX graph onto the GPU.
 
     Raises
     ------
     DeviceUnavailableError
-        CUDA was asked for and is not to be had; the message says what is missing.
+        The session would have run elsewhere; the message says which libraries are missing.
     ModelError
-        onnxruntime cannot load the graph.
+        As `cpu_session`.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise InvalidArgumentError(f"device: expected 'auto', 'cpu' or 'cuda', got {device!r}")
     runtime = onnxruntime()
-    if device != "cpu":
-        try:
-            return _cuda_session(runtime, graph)
-        except DeviceUnavailableError:
-            if device == "cuda":
-                raise
-    return _session(runtime, graph, [CPU])
+    # preload_dlls prints what it misses instead of raising: that is the reason to give.
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        if hasattr(runtime, "preload_dlls"):
+            runtime.preload_dlls()
+    # Full fp32 products: TF32 would move scores by 1e-3. Algorithms are chosen by rule, not by
+    # trial, since canvas sizes vary.
+    options = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    runtime.set_default_logger_severity(_FATAL)
+    try:
+        session = _session(runtime, graph, [(CUDA, options), CPU])
+    finally:
+        runtime.set_default_logger_severity(_WARNING)
+    if session.get_providers()[0] != CUDA:
+        missing = " ".join(said.getvalue().split()) or "its libraries do not load"
+        raise DeviceUnavailableError(
+            f"device 'cuda' cannot be used: {missing}; run: pip install "
+            "'onnxruntime-gpu[cuda,cudnn]'"
+        )
+    return session
 
 
 def cuda_problem(runtime: ModuleType) -> str | None:
@@ -137,32 +169,6 @@ def cuda_problem(runtime: ModuleType) -> str | None:
     return None if count.value > 0 else "the NVIDIA driver sees no GPU"
 
 
-def _cuda_session(runtime: ModuleType, graph: bytes) -> Session:
-    problem = cuda_problem(runtime)
-    if problem is not None:
-        raise DeviceUnavailableError(f"device 'cuda' cannot be used: {problem}")
-    # preload_dlls prints what it misses instead of raising: that is the reason to give.
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        if hasattr(runtime, "preload_dlls"):
-            runtime.preload_dlls()
-    # Full fp32 products: TF32 would move scores by 1e-3. The search for the fastest algorithm
-    # is the heuristic one since canvas sizes vary.
-    options = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-    runtime.set_default_logger_severity(4)
-    try:
-        session = _session(runtime, graph, [(CUDA, options), CPU])
-    finally:
-        runtime.set_default_logger_severity(2)
-    if session.get_providers()[0] != CUDA:
-        missing = " ".join(said.getvalue().split()) or "its libraries do not load"
-        raise DeviceUnavailableError(
-            f"device 'cuda' cannot be used: {missing}; run: pip install "
-            "'onnxruntime-gpu[cuda,cudnn]'"
-        )
-    return session
-
-
 def _session(runtime: ModuleType, graph: bytes, providers: list[Any]) -> Session:
     options = runtime.SessionOptions()
     # One thread, the caller's. Parallel callers are faster than threads inside (two callers:
@@ -170,7 +176,7 @@ def _session(runtime: ModuleType, graph: bytes, providers: list[Any]) -> Session
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4
+    options.log_severity_level = _FATAL
     # Plans made for one canvas size are of no use for the next.
     options.enable_mem_pattern = False
     try:
@@ -178,3 +184,10 @@ def _session(runtime: ModuleType, graph: bytes, providers: list[Any]) -> Session
     except Exception as error:  # onnxruntime's errors share no base but Exception
         raise ModelError(f"onnxruntime cannot load the graph: {error}") from error
     return session
+
+
+def available_cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

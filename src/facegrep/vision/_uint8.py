@@ -61,6 +61,9 @@ def quantise(
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
+_Attributes = Mapping[str, list[int] | int]
+
+
 class _Tensor:
     """A uint8 tensor of the graph: value = (byte - zero) * scale."""
 
@@ -84,7 +87,11 @@ class _Writer:
         source = _Tensor("scaled", 0, 1)
         for position, layer in enumerate(chain.convolutions):
             target = _Tensor(f"{layer.name}/sum", *ranges[layer.name])
-            window = {"strides": layer.strides, "pads": layer.pads, "group": layer.groups}
+            window: _Attributes = {
+                "strides": layer.strides,
+                "pads": layer.pads,
+                "group": layer.groups,
+            }
             if position == 0:
                 weight = self._constant(f"{layer.name}/weight", layer.weight.astype(np.float32))
                 bias = self._constant(f"{layer.name}/bias", layer.bias.astype(np.float32))
@@ -166,7 +173,7 @@ class _Writer:
         operation: str,
         inputs: list[str],
         output: str,
-        attributes: Mapping[str, list[int] | int] | None = None,
+        attributes: _Attributes | None = None,
         *,
         domain: str = "",
     ) -> None:

@@ -78,7 +78,7 @@ std::size_t FaceIndex::remove(const std::vector<std::string_view>& media_ids) {
   if (dead > kDeadRowsKept && dead > library.live_rows) {
     try {
       library = library.compacted();
-    } catch (const std::bad_alloc&) {
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
       // Compaction only saves memory: without enough of it, the dead rows stay for another time.
     }
   }

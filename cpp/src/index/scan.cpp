@@ -11,7 +11,7 @@ namespace facegrep::detail {
 namespace {
 
 // A tile of rows that stays in the second-level cache while all queries pass over it.
-constexpr std::size_t kTileBytes = 128 * 1024;
+constexpr std::size_t kTileBytes = std::size_t{128} << 10;
 
 // Assets [begin, end) of the bitmap, all queries, tile by tile.
 std::size_t scan_assets(const Library& library, const std::vector<Query>& queries,

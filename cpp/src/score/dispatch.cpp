@@ -1,5 +1,6 @@
 #include "score/dispatch.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -24,21 +25,23 @@ constexpr ScoreTier kTiers[] = {
 };
 
 const ScoreKernels& choose() {
-  const char* wanted = std::getenv("FACEGREP_ISA");
+  const ScoreTiers tiers = score_tiers();
+  const char* const set = std::getenv("FACEGREP_ISA");
+  if (set == nullptr) {
+    const auto runs_here = [](const ScoreTier& tier) { return tier.runs_here(); };
+    return *std::find_if(tiers.begin(), tiers.end(), runs_here)->kernels;
+  }
+  const std::string wanted = set;
   std::string known;
-  for (const ScoreTier& tier : score_tiers()) {
-    if (wanted == nullptr) {
+  for (const ScoreTier& tier : tiers) {
+    if (wanted == tier.kernels->isa) {
       if (tier.runs_here()) return *tier.kernels;
-      continue;
-    }
-    if (std::string(wanted) == tier.kernels->isa) {
-      if (tier.runs_here()) return *tier.kernels;
-      throw InvalidArgument("FACEGREP_ISA=" + std::string(wanted) +
+      throw InvalidArgument("FACEGREP_ISA=" + wanted +
                             ": this CPU lacks it; unset FACEGREP_ISA to use the best it has");
     }
     known += known.empty() ? tier.kernels->isa : std::string(", ") + tier.kernels->isa;
   }
-  throw InvalidArgument("FACEGREP_ISA=" + std::string(wanted) + ": expected one of " + known);
+  throw InvalidArgument("FACEGREP_ISA=" + wanted + ": expected one of " + known);
 }
 
 }  // namespace

@@ -231,7 +231,11 @@ def test_a_full_segment_is_followed_by_another(
 
 
 def test_an_update_changes_what_filters_see_and_nothing_else(engine: facegrep.Engine) -> None:
-    fields = {"intField1": [1, 2], "strField1": ["a", "b"], "utcCreate": [5, 6]}
+    fields: dict[str, list[Any]] = {
+        "intField1": [1, 2],
+        "strField1": ["a", "b"],
+        "utcCreate": [5, 6],
+    }
     engine.add_vectors("lib", ["m", "n"], np.eye(DIM)[:2], fields)
     before = engine.get("lib", "m", vectors=True)
     engine.update("lib", "m", fields={"intField1": None, "strField2": "x"}, namespace="ns")

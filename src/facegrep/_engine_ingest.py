@@ -296,15 +296,23 @@ def _works(
     items: Iterable[Item | Mapping[str, object]], *, analysed: bool
 ) -> Iterator[Work[ReadItem]]:
     for value in items:
-        media_id = value.get("media_id") if isinstance(value, Mapping) else value.media_id
         work: Work[ReadItem]
         try:
             checked = check_item(item_of(value))
             read = functools.partial(read_item, checked, analysed=analysed)
             work = Work(checked.media_id, read)
         except InvalidArgumentError as error:
-            work = Work(media_id if isinstance(media_id, str) else "", _unread, error=error)
+            work = Work(_named(value), _unread, error=error)
         yield work
+
+
+def _named(value: object) -> str:
+    """Return the id that a refused item gives, as far as it gives one."""
+    if isinstance(value, Mapping):
+        media_id = value.get("media_id")
+    else:
+        media_id = getattr(value, "media_id", None)
+    return media_id if isinstance(media_id, str) else ""
 
 
 def _unread() -> ReadItem:

@@ -1,0 +1,189 @@
+"""Random calls to two engines and two accounts of one store, against a dict and numpy."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from numpy.typing import NDArray
+
+import facegrep
+
+DIM = 3
+IDS = [f"m{number}" for number in range(8)]
+VECTORS = np.random.default_rng(0).normal(size=(6, DIM)).astype(np.float32)
+CODES = facegrep._core.quantize(VECTORS).astype(np.float64)
+THRESHOLD = 0.2
+
+
+@dataclass(frozen=True)
+class Asset:
+    """What the model knows of an asset: its vectors by number, and a field."""
+
+    vectors: tuple[int, ...]
+    number: int | None
+
+
+def score(query: NDArray[np.float32], asset: Asset) -> float:
+    codes = CODES[list(asset.vectors)]
+    wanted = query.astype(np.float64)
+    return float((codes @ wanted / np.linalg.norm(codes, axis=1)).max() / np.linalg.norm(wanted))
+
+
+assets = st.builds(
+    Asset,
+    st.lists(st.integers(0, len(VECTORS) - 1), min_size=1, max_size=3).map(tuple),
+    st.sampled_from([None, 1, 2]),
+)
+accounts = st.sampled_from(["default", "other"])
+engines = st.integers(0, 1)
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Two engines on one store; every call goes to either."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.stack = contextlib.ExitStack()
+        self.stored: dict[str, dict[str, Asset]] = {"default": {}, "other": {}}
+        self.active = {"default": True, "other": True}
+        self.frozen: tuple[str, Any, list[str]] | None = None
+        self.engines: list[facegrep.Engine] = []
+
+    @initialize()
+    def make(self) -> None:
+        self.reopen()
+        for account in self.stored:
+            self.engines[0].for_account(account).create_library("lib", dim=DIM, threshold=THRESHOLD)
+
+    def view(self, engine: int, account: str) -> facegrep.Engine:
+        return self.engines[engine].for_account(account)
+
+    @rule(engine=engines, account=accounts, batch=st.dictionaries(st.sampled_from(IDS), assets))
+    def add(self, engine: int, account: str, batch: dict[str, Asset]) -> None:
+        rows = [(media_id, row) for media_id, asset in batch.items() for row in asset.vectors]
+        ids = [media_id for media_id, _ in rows]
+        fields = {"intField1": [batch[media_id].number for media_id in ids]}
+        vectors = VECTORS[[row for _, row in rows]] if rows else np.empty((0, DIM))
+        stored = self.stored[account]
+        known = {media_id for media_id in batch if media_id in stored}
+        try:
+            result = self.view(engine, account).add_vectors("lib", ids, vectors, fields)
+        except facegrep.OperationDeniedError:
+            assert not self.active[account]
+        except facegrep.AlreadyExistsError:
+            assert any(stored[media_id] != batch[media_id] for media_id in known)
+        else:
+            assert self.active[account]
+            assert all(stored[media_id] == batch[media_id] for media_id in known)
+            assert (result.added, result.unchanged) == (len(batch) - len(known), len(known))
+            stored.update(batch)
+
+    @rule(engine=engines, account=accounts, ids=st.lists(st.sampled_from(IDS)))
+    def delete(self, engine: int, account: str, ids: list[str]) -> None:
+        gone = set(ids) & self.stored[account].keys()
+        assert self.view(engine, account).delete("lib", media_ids=ids) == len(gone)
+        for media_id in gone:
+            del self.stored[account][media_id]
+        if self.frozen is not None and self.frozen[0] == account:
+            _, result, expected = self.frozen
+            self.frozen = account, result, [m for m in expected if m not in gone]
+
+    @rule(
+        engine=engines,
+        account=accounts,
+        media_id=st.sampled_from(IDS),
+        number=st.sampled_from([None, 1, 2]),
+    )
+    def update(self, engine: int, account: str, media_id: str, number: int | None) -> None:
+        view, stored = self.view(engine, account), self.stored[account]
+        try:
+            view.update("lib", media_id, fields={"intField1": number})
+        except facegrep.NotFoundError:
+            assert media_id not in stored
+        else:
+            stored[media_id] = Asset(stored[media_id].vectors, number)
+
+    @rule(
+        engine=engines,
+        account=accounts,
+        query=st.integers(0, len(VECTORS) - 1),
+        number=st.sampled_from([None, 1, 2]),
+    )
+    def search(self, engine: int, account: str, query: int, number: int | None) -> None:
+        where = None if number is None else {"intField1": number}
+        matches = {
+            media_id: score(VECTORS[query], asset)
+            for media_id, asset in self.stored[account].items()
+            if number in (None, asset.number)
+        }
+        expected = sorted(
+            (media_id for media_id, value in matches.items() if value >= THRESHOLD),
+            key=lambda media_id: (-matches[media_id], media_id),
+        )
+        try:
+            result = self.view(engine, account).search("lib", vector=VECTORS[query], where=where)
+        except facegrep.OperationDeniedError:
+            assert not self.active[account]
+            return
+        assert self.active[account]
+        assert result.total == len(expected)
+        assert set(result.media_ids) == set(expected)
+        np.testing.assert_allclose(result.scores, [matches[m] for m in result.media_ids], atol=1e-6)
+        self.frozen = account, result, result.media_ids
+
+    @rule(engine=engines, account=accounts)
+    def switch_off_and_on(self, engine: int, account: str) -> None:
+        view, stored = self.view(engine, account), self.stored[account]
+        faces = sum(len(asset.vectors) for asset in stored.values())
+        if self.active[account]:
+            assert view.set_face_index("lib", "deactive").erased == faces
+            self.active[account] = False
+            self.stored[account] = stored
+        else:
+            view.set_face_index("lib", "active")
+            view.delete("lib", media_ids=IDS)  # what is there has no vectors any more
+            self.active[account] = True
+            self.stored[account] = {}
+            if self.frozen is not None and self.frozen[0] == account:
+                self.frozen = None
+
+    @rule()
+    def reopen(self) -> None:
+        self.frozen = None
+        self.stack.close()
+        self.engines = [
+            self.stack.enter_context(facegrep.open(self.folder / "store")) for _ in range(2)
+        ]
+
+    @invariant()
+    def everything_stored_is_listed_and_nothing_else(self) -> None:
+        for account, stored in self.stored.items():
+            for engine in self.engines:
+                view = engine.for_account(account)
+                assert [m.media_id for m in view.media("lib")] == sorted(stored)
+                assert view.library("lib").media_count == len(stored)
+
+    @invariant()
+    def a_frozen_answer_only_ever_loses_the_deleted(self) -> None:
+        if self.frozen is not None:
+            _, result, expected = self.frozen
+            assert result.page(0, 100).media_ids == expected
+            assert result.page(0, 0).total == len(expected)
+
+    def teardown(self) -> None:
+        self.stack.close()
+        shutil.rmtree(self.folder)
+
+
+TestEngine = EngineMachine.TestCase
+TestEngine.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -278,47 +276,3 @@ def test_a_file_name_that_is_not_text_is_left_out_and_shown(
     assert result["failed"][0]["path"].endswith("photos/\udcff.jpg")
     result = run(own_store, "add", tmp_path / "photos")
     assert "photos/\\udcff.jpg" in "".join(result.stdout.split())
-
-
-def test_the_doctor_finds_damaged_vectors(own_store: Path) -> None:
-    for segment in own_store.rglob("*.vec"):
-        segment.write_bytes(bytes(segment.stat().st_size))
-    result = run(own_store, "doctor")
-    assert result.exit_code == 1
-    assert "facegrep: library people: " in result.stderr
-
-
-def test_the_doctor_names_what_runs(store: Path) -> None:
-    import facegrep
-
-    result = run(store, "doctor")
-    assert result.exit_code == 0, result.output
-    for fact in (facegrep.active_isa(), "ExecutionProvider", "sface", "SQLite", "4 media, 4 faces"):
-        assert fact in result.stdout
-    assert all(finding["what"] for finding in run_json(store, "doctor"))
-
-
-def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
-    out = str(tmp_path / "demo")
-    run_demo = [sys.executable, "-m", "facegrep", "demo", str(PORTRAITS), "--out", out]
-    for _ in range(2):  # a second run starts afresh
-        done = subprocess.run(run_demo, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    assert done.stdout.count("1 match with a score of 0.4") == 2
-    assert '"MediaInfoList"' in done.stdout
-    assert "how long it took" in done.stdout
-    assert "2 photos" not in (tmp_path / "demo" / "found.html").read_text()
-    assert (tmp_path / "demo" / "found.html").as_uri() in done.stdout
-
-
-def test_the_installed_command_reads_its_store_from_the_environment(store: Path) -> None:
-    command = Path(sys.executable).with_name("facegrep")
-    if not command.exists():
-        pytest.skip("facegrep is not installed as a command beside this Python")
-    done = subprocess.run(
-        [command, "libraries", "--json"],
-        env={**os.environ, "FACEGREP_STORE": str(store)},
-        capture_output=True,
-        check=True,
-    )
-    assert "people" in {library["name"] for library in json.loads(done.stdout)}

@@ -46,9 +46,9 @@ def doctor(
         show_json([asdict(finding) for finding in findings])
     else:
         show_table(["", "found"], ((finding.what, finding.value) for finding in findings))
-    problems = [f"{finding.what}: {finding.problem}" for finding in findings if finding.problem]
-    for problem in problems:
-        show_error(problem)
+    problems = [finding for finding in findings if finding.problem]
+    for finding in problems:
+        show_error(f"{finding.what}: {finding.problem}")
     if problems:
         raise typer.Exit(1)
 
@@ -80,16 +80,14 @@ def has_wal_reset_bug(version: tuple[int, ...]) -> bool:
 def _vision() -> Iterator[Finding]:
     from facegrep.vision import doctor_report
 
-    yield from _flat("", doctor_report())
-
-
-def _flat(prefix: str, report: Mapping[str, object]) -> Iterator[Finding]:
+    report = doctor_report()
+    problems = report.pop("problems")
     for name, value in report.items():
-        label = f"{prefix} {name}".strip()
         if isinstance(value, Mapping):
-            yield from _flat(label, value)
+            yield from (Finding(f"{name}: {key}", str(inner)) for key, inner in value.items())
         else:
-            yield Finding(label, str(value))
+            yield Finding(name, str(value))
+    yield from (Finding("to mend", problem, problem=problem) for problem in problems)
 
 
 def _store(path: Path) -> Iterator[Finding]:

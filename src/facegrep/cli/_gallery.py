@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from facegrep._errors import FacegrepError, NotFoundError, PictureError
 from facegrep.cli._page import Photo, Search
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 
     from facegrep import Engine
     from facegrep._engine_results import Hit, SearchResult
+
+# Decoding a photo of 12 megapixels takes 0.1 s and 80 MB, most of it without the GIL.
+_READERS: Final = min(4, os.cpu_count() or 1)
 
 
 def search_on_page(
@@ -61,18 +67,22 @@ def _query_photos(engine: Engine, pictures: Sequence[str], model: str) -> list[P
 
 
 def _photos(engine: Engine, library: str, result: SearchResult) -> Iterator[Photo]:
-    for hit in result:
-        try:
-            yield _photo(engine, library, hit)
-        except NotFoundError:  # deleted since it was found
-            continue
+    with ThreadPoolExecutor(_READERS, "facegrep-page") as pool:
+        for photo in pool.map(functools.partial(_photo, engine, library), result):
+            if photo is not None:
+                yield photo
 
 
-def _photo(engine: Engine, library: str, hit: Hit) -> Photo:
-    source = engine.get(library, hit.media_id)
+def _photo(engine: Engine, library: str, hit: Hit) -> Photo | None:
+    try:
+        source = engine.get(library, hit.media_id)
+    except NotFoundError:  # deleted since it was found
+        return None
     score = float(hit.score)
-    if source.source is None:
-        return Photo(hit.media_id, None, score, "The store keeps no address of this photo.")
+    if source.source is None or not Path(source.source).is_absolute():
+        return Photo(
+            hit.media_id, None, score, "This photo is not known as a file of this machine."
+        )
     try:
         picture = read_picture(source.source)
     except PictureError as error:

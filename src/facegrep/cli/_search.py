@@ -18,7 +18,7 @@ from facegrep.cli._options import (
     read_threshold,
     read_where,
 )
-from facegrep.cli._output import show_json, show_note, show_remark, show_table
+from facegrep.cli._output import console, show_json, show_note, show_remark, show_table
 
 if TYPE_CHECKING:
     from facegrep._engine_results import SearchResult
@@ -87,7 +87,9 @@ def search(
             from facegrep.cli._gallery import made_now, search_on_page
             from facegrep.cli._page import write_page
 
-            write_page(html, [search_on_page(engine, library, pictures, result)], made=made_now())
+            with console(stderr=True).status(f"cutting {result.total} thumbnails"):
+                page = search_on_page(engine, library, pictures, result)
+                write_page(html, [page], made=made_now())
             show_note(f"wrote {html}")
 
 

@@ -76,14 +76,16 @@ def read_picture(source: PictureSource) -> Picture:
 
     Notes
     -----
-    Thread-safe: no state of Pillow's or of the process is read or changed. At the pixel limit
-    decoding takes at most 200 MB beyond the encoded bytes. Pillow decodes without the GIL.
+    Thread-safe: no state of Pillow's or of the process is changed. Where the process sets Pillow's
+    ``LOAD_TRUNCATED_IMAGES``, truncated pictures are read. At the pixel limit decoding takes at
+    most 200 MB beyond the encoded bytes. Pillow decodes without the GIL.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, (str, os.PathLike)):
-        data = read_path(source)
-        return Picture(decode(data, repr(os.fspath(source))), _sha256(data), _absolute(source))
+        path = os.fsdecode(source)
+        data = read_path(path)
+        return Picture(decode(data, repr(path)), _sha256(data), _absolute(path))
     if isinstance(source, (bytes, bytearray, memoryview)):
         if memoryview(source).nbytes > MAX_BYTES:
             raise PictureError(f"cannot read these bytes: {too_large()}", reason=too_large())
@@ -118,7 +120,7 @@ def _sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _absolute(path: str | os.PathLike[str]) -> str | None:
+def _absolute(path: str) -> str | None:
     absolute = str(Path(path).absolute())
     try:
         absolute.encode()

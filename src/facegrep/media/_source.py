@@ -16,7 +16,7 @@ def too_large() -> str:
     return f"more than {MAX_BYTES // 2**20} MiB"
 
 
-def read_path(path: str | os.PathLike[str]) -> bytes:
+def read_path(name: str) -> bytes:
     """Read a regular file, following links; anything else is refused and never waited for.
 
     Raises
@@ -24,7 +24,6 @@ def read_path(path: str | os.PathLike[str]) -> bytes:
     PictureError
         Not there, not readable, not a regular file (folder, pipe, device), or too large.
     """
-    name = os.fspath(path)
     try:
         # O_NONBLOCK: opening a pipe without a writer returns at once, to be refused by fstat.
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -24,7 +24,7 @@ from facegrep.vision._runtime import CPU, Device, available_cores
 # Batches of 8 are there to show that they gain nothing on one core.
 _BATCHES = {True: (1, 8), False: (1, 16, 128)}
 _RUNS_MIN = 3
-_CALLS_PER_THREAD = 8
+_CALLS_PER_THREAD = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,11 +151,6 @@ def cuda_session(graph: bytes) -> Session:
 
 def cuda_problem(runtime: ModuleType) -> str | None:
     """Say why CUDA cannot even be tried, None when it can."""
-    if CUDA not in runtime.get_available_providers():
-        return package_problem() or (
-            "the installed onnxruntime is the CPU build; run: pip uninstall -y onnxruntime, "
-            "then pip install 'facegrep[gpu]'"
-        )
     # Asked of the driver itself: onnxruntime lists CUDA on machines without a GPU, too, and
     # complains on stderr when it is tried there.
     try:
@@ -166,13 +161,20 @@ def cuda_problem(runtime: ModuleType) -> str | None:
     status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if status != 0:
         return f"the NVIDIA driver does not start (CUDA error {status})"
-    return None if count.value > 0 else "the NVIDIA driver sees no GPU"
+    if count.value == 0:
+        return "the NVIDIA driver sees no GPU"
+    if CUDA not in runtime.get_available_providers():
+        return package_problem() or (
+            "the installed onnxruntime is the CPU build; run: pip uninstall -y onnxruntime, "
+            "then pip install 'facegrep[gpu]'"
+        )
+    return None
 
 
 def _session(runtime: ModuleType, graph: bytes, providers: list[Any]) -> Session:
     options = runtime.SessionOptions()
-    # One thread, the caller's. Parallel callers are faster than threads inside (two callers:
-    # 112 faces/s; one caller of two threads: 101), and spinning threads cost others their core.
+    # One thread, the caller's: two callers embed 112 faces/s on two cores where one embeds 58.
+    # Threads inside a session would compete with the callers, and spin while they wait.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

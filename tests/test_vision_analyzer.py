@@ -114,16 +114,21 @@ def test_a_face_below_20_px_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("side", [64, 112, 640, 2400])
-def test_a_face_from_edge_to_edge_is_found_and_recognised(
+def test_a_face_cropped_closer_than_its_box_is_found_and_recognised(
     analyzer: FaceAnalyzer, pictures: list[np.ndarray], side: int
 ) -> None:
     whole = analyzer.analyze(pictures)
     for picture, found in zip(pictures, whole, strict=True):
-        x, y, width, height = (round(value) for value in found.faces[0].box)
+        x, y, width, height = found.faces[0].box
+        x, y, width, height = (
+            round(value)
+            for value in (x + 0.05 * width, y + 0.05 * height, 0.9 * width, 0.9 * height)
+        )
         close = Image.fromarray(picture[y : y + height, x : x + width])
         size = (side * width // height, side)
         (again,) = analyzer.analyze([np.asarray(close.resize(size, Image.Resampling.BICUBIC))])
-        assert again.faces[0].embedding @ found.faces[0].embedding > 0.6
+        # Without the second look, 0.46 at 112 px.
+        assert again.faces[0].embedding @ found.faces[0].embedding > 0.62
 
 
 def test_pictures_without_a_face_have_none(analyzer: FaceAnalyzer) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,14 @@ from facegrep.vision._runtime import cpu_session
 from facegrep.vision._weights import read_weights
 
 SFACE, YUNET = load_manifest("sface"), load_manifest("yunet")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def derived_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Derive the graphs anew: those in the user's cache may be of another recipe."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEGREP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

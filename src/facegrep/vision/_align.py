@@ -59,7 +59,7 @@ def align(
     # From crop to picture, which is the direction in which pixels are looked up.
     a, b = similarity(np.asarray(crop.landmarks_px), landmarks)
     corners = [a * corner + b for corner in (0, side, side * 1j, side * (1 + 1j))]
-    scale = max(1, math.floor(abs(a))) if abs(a) >= _REDUCE_FROM_SCALE else 1
+    scale = math.floor(abs(a)) if abs(a) >= _REDUCE_FROM_SCALE else 1
     margin = 2 * scale
     left, right = _span([corner.real for corner in corners], margin, picture.shape[1])
     top, bottom = _span([corner.imag for corner in corners], margin, picture.shape[0])
@@ -68,9 +68,9 @@ def align(
     region = Image.fromarray(np.ascontiguousarray(picture[top:bottom, left:right]))
     if scale > 1:
         region = region.reduce(scale)
-    a, b = a / scale, (b - complex(left, top)) / scale
     # Landmarks are indices of pixels (centres at integers), Pillow's coordinates are of corners.
     b += 0.5 * (1 + 1j) * (1 - a)
+    a, b = a / scale, (b - complex(left, top)) / scale
     coefficients = (a.real, -a.imag, b.real, a.imag, a.real, b.imag)
     warped = region.transform(
         (side, side), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR

@@ -174,6 +174,19 @@ class EngineMachine(RuleBasedStateMachine):
                 assert view.library("lib").media_count == len(stored)
 
     @invariant()
+    def every_engine_follows_every_write(self) -> None:
+        for account, stored in self.stored.items():
+            for engine in self.engines if self.active[account] else []:
+                view = engine.for_account(account)
+                for number in (1, 2):
+                    expected = sorted(m for m, asset in stored.items() if asset.number == number)
+                    result = view.search(
+                        "lib", vector=VECTORS[0], threshold=-1.0, where={"intField1": number}
+                    )
+                    assert sorted(result.media_ids) == expected
+                    assert result.total == len(expected)
+
+    @invariant()
     def a_frozen_answer_only_ever_loses_the_deleted(self) -> None:
         if self.frozen is not None:
             _, result, expected = self.frozen
@@ -186,4 +199,4 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 TestEngine = EngineMachine.TestCase
-TestEngine.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestEngine.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)

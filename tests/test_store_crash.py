@@ -87,16 +87,19 @@ def test_a_killed_writer_loses_nothing_acknowledged_and_leaves_no_half(
         verb, last = said[-1][0], int(said[-1][1])
         unsure = {last if verb == "deleting" else last + 1}  # done, perhaps, but not acknowledged
         with facegrep.open(path) as engine:
-            stored = codes_of(engine, "crash")
-            batches = {int(media_id.split("/")[0]) for media_id in stored}
+            ids = {asset.media_id for asset in engine.media("crash", limit=10**6)}
+            batches = {int(media_id.split("/")[0]) for media_id in ids}
             assert batches - unsure == present - unsure, f"seed {SEED}"
-            for number in batches:
+            assert ids == {media_id for b in batches for media_id in writer.batch_ids(b)}
+            # One search reads every vector, and checks every checksum.
+            every = engine.search("crash", vector=np.ones(writer.DIM), threshold=-1.0)
+            assert every.total == len(ids) == engine.library("crash").media_count
+            newest = sorted(batches)[-20:]
+            for number in {*newest, *chance.sample(sorted(batches), min(20, len(batches)))}:
                 codes = facegrep._core.quantize(writer.batch_vectors(number))
                 for media_id, code in zip(writer.batch_ids(number), codes, strict=True):
-                    assert stored[media_id] == code.tobytes()
-                hit = engine.search("crash", vector=writer.batch_vectors(number)[0], limit=1)[0]
-                assert hit.media_id == f"{number}/0"
-            assert engine.library("crash").media_count == len(stored)
+                    (face,) = engine.get("crash", media_id, vectors=True).faces
+                    np.testing.assert_array_equal(face.code, code)
         present = batches
         first = last + 2
 
@@ -146,6 +149,23 @@ def test_a_failed_write_stores_nothing_says_so_and_leaves_the_store_usable(
     with facegrep.open(tmp_path / "store") as again:
         assert codes_of(again, "lib") == stored
         assert again.search("lib", vector=np.eye(8)[2]).media_ids == ["after", "before"]
+
+
+def test_a_failed_segment_is_not_trusted_even_where_that_cannot_be_noted(
+    engine: facegrep.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.add_vectors("lib", ["before"], np.eye(8)[:1])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", failing(os.fdatasync, errno.ENOSPC))
+
+        def seal(*_: object) -> None:
+            raise facegrep.StoreFull("the catalog cannot grow either")
+
+        patch.setattr("facegrep.store._libraries.seal_segment", seal)
+        with pytest.raises(facegrep.StoreFull, match="nothing of this batch"):
+            engine.add_vectors("lib", ["lost"], np.eye(8)[1:2])
+    engine.add_vectors("lib", ["after"], np.eye(8)[2:3])
+    assert len(list((tmp_path / "store" / "v").iterdir())) == 2
 
 
 @pytest.mark.parametrize("name", ["pwrite", "fsync", "fdatasync"])

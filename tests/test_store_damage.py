@@ -97,6 +97,20 @@ def test_a_damaged_block_does_not_keep_other_assets_from_being_read(store: Path)
         assert engine.get("big", f"{(1 << 16) // DIM:05}").faces[0].code is None
 
 
+def test_a_library_answers_again_once_its_file_is_repaired(store: Path) -> None:
+    with facegrep.open(store) as engine:
+        assert engine.search("big", vector=np.ones(DIM)).total == ROWS
+        engine.add_vectors("big", ["new"], np.ones((1, DIM)))
+        engine.update("big", "00000", title="also changed")
+        offset = HEADER_BYTES + ROWS * DIM
+        flip(segment_of(store, "big"), offset)
+        for _ in range(2):  # what was loaded before is not half of the answer
+            with pytest.raises(facegrep.StoreCorrupt, match="block 2"):
+                engine.search("big", vector=np.ones(DIM))
+        flip(segment_of(store, "big"), offset)
+        assert engine.search("big", vector=np.ones(DIM)).total == ROWS + 1
+
+
 @pytest.mark.parametrize("offset", [0, 8, 10, 12, 16, 24, 32, 45, 80, 2000, HEADER_BYTES - 1])
 def test_any_flipped_bit_of_a_header_is_found(store: Path, offset: int) -> None:
     flip(segment_of(store, "big"), offset, bit=3)

@@ -66,7 +66,8 @@ def test_two_engines_see_each_others_writes_at_once(
             here.update("lib", f"n{number}", fields={"intField1": 100 + number})
             assert there.search("lib", vector=[1, 2, 3, 4], where=where).total == 0
             there.delete("lib", media_ids=[f"n{number}"])
-            assert here.search("lib", vector=[1, 2, 3, 4]).media_ids == ["m"]
+            result = here.search("lib", vector=[1, 2, 3, 4])
+            assert (result.total, result.media_ids) == (1, ["m"])
 
 
 def test_a_search_sees_what_another_process_wrote(engine: facegrep.Engine, tmp_path: Path) -> None:
@@ -125,15 +126,27 @@ def test_a_lock_file_that_was_replaced_does_not_let_two_writers_in(
     engine: facegrep.Engine, tmp_path: Path
 ) -> None:
     lock = tmp_path / "store" / "writer.lock"
-    with facegrep.open(tmp_path / "store") as other:
-        other._shared.store.catalog.lock_timeout_s = 0.05
-        with engine._shared.store.catalog.locked():
-            lock.unlink()
-            lock.touch()
-            with lock.open("rb") as holder:
-                fcntl.flock(holder, fcntl.LOCK_EX)
-                with pytest.raises(facegrep.StoreBusy):
-                    other.delete("lib", media_ids=["m"])
+    engine._shared.store.catalog.lock_timeout_s = 1.0
+    errors: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            engine.delete("lib", media_ids=["m"])
+        except facegrep.StoreBusy as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=write)
+    with lock.open("rb") as old:
+        fcntl.flock(old, fcntl.LOCK_EX)
+        waiting.start()
+        time.sleep(0.2)  # it waits for the file that is there now
+        lock.unlink()
+        with lock.open("wb") as new:
+            fcntl.flock(new, fcntl.LOCK_EX)
+            fcntl.flock(old, fcntl.LOCK_UN)
+            waiting.join()
+    assert len(errors) == 1
+    assert engine.delete("lib", media_ids=["m"]) == 1
 
 
 def test_processes_that_write_at_once_lose_nothing(engine: facegrep.Engine, tmp_path: Path) -> None:
@@ -210,6 +223,44 @@ def test_a_child_that_ends_leaves_the_parents_log_alone(
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     assert wal.stat().st_size == size
+
+
+def test_a_child_that_outlives_its_parent_leaves_the_log_of_others_alone(tmp_path: Path) -> None:
+    """It has the store's connections still, and would be the last to close them."""
+    path = tmp_path / "store"
+    facegrep.open(path).close()
+    gate, opened = os.pipe()
+    script = textwrap.dedent(
+        f"""
+        import gc, os, facegrep
+        engine = facegrep.open({str(path)!r})
+        engine.set_config("ims-default-search-lib", "parent")
+        if os.fork() == 0:
+            os.read({gate}, 1)  # until the others are gone
+            del engine
+            gc.collect()
+            os.write(1, b"x")
+            os._exit(0)
+        engine.close()
+        """
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, pass_fds=[gate]
+    ) as parent:
+        parent.wait()
+        in_another_process(
+            path, 'engine.set_config("ims-default-search-lib", "other")\nimport os\nos._exit(0)'
+        )
+        wal = path / "catalog.db-wal"
+        size = wal.stat().st_size
+        os.write(opened, b"x")
+        assert parent.stdout is not None
+        assert parent.stdout.read() == b"x"
+    os.close(gate)
+    os.close(opened)
+    assert wal.stat().st_size == size > 0
+    with facegrep.open(path) as engine:
+        assert engine.library("ims-default-search-lib").config == "other"
 
 
 def test_a_child_may_open_the_store_for_itself(engine: facegrep.Engine, tmp_path: Path) -> None:

@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 
 
 class LibraryIndex:
-    """The index of one generation of a library.
+    """The faces of one library.
 
     Searches run side by side; `follow` runs alone, so that no search sees half of a commit or an
     asset that is being replaced.
     """
 
     def __init__(self, library: LibraryRow) -> None:
-        self.generation = library.generation
         self.seq = 0
         self.faces = FaceIndex(library.dim)
         # Tombstones hold no ids, so that the deleted are not remembered; we must know them.
@@ -162,7 +161,7 @@ class Indexes:
     def _of(self, library: LibraryRow) -> LibraryIndex:
         with self._mutex:
             index = self._by_library.get(library.id)
-            if index is None or index.generation != library.generation:
+            if index is None:
                 index = self._by_library[library.id] = LibraryIndex(library)
             return index
 

@@ -218,7 +218,7 @@ def test_a_memory_map_is_read_in_pieces(engine: facegrep.Engine, tmp_path: Path)
 def test_a_full_segment_is_followed_by_another(
     engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("facegrep.store._store.CAPACITY_BYTES", 100 * DIM)
+    monkeypatch.setattr("facegrep.store._vectors.CAPACITY_BYTES", 100 * DIM)
     vectors = np.random.default_rng(4).normal(size=(500, DIM)).astype(np.float32)
     for first in range(0, 500, 70):
         rows = vectors[first : first + 70]
@@ -311,3 +311,17 @@ def test_vectors_need_an_active_face_index_and_are_erased_with_it(
     assert engine.set_face_index("lib", "active").failed == ()  # they are not tried again
     engine.add_vectors("lib", ["x"], vectors[:1])
     assert engine.search("lib", vector=vectors[0]).media_ids == ["x"]
+
+
+def test_vectors_of_another_model_are_refused(engine: facegrep.Engine) -> None:
+    engine.create_library("faces")
+    vectors = np.ones((1, 128))
+    with pytest.raises(facegrep.ModelMismatchError, match=r"sface-2021dec.*mobilefacenet512"):
+        engine.add_vectors("faces", ["m"], vectors, model="mobilefacenet512")
+    with pytest.raises(facegrep.ModelMismatchError, match="128 numbers a row, got 512"):
+        engine.add_vectors("faces", ["m"], np.ones((1, 512)))
+    with pytest.raises(facegrep.ModelMismatchError, match="no model"):
+        engine.add_vectors("lib", ["m"], np.ones((1, DIM)), model="sface")
+    for model in ("sface", "sface-2021dec", None):
+        engine.add_vectors("faces", ["m"], vectors, model=model)
+    assert engine.library("faces").media_count == 1

@@ -168,6 +168,44 @@ def test_a_failed_segment_is_not_trusted_even_where_that_cannot_be_noted(
     assert len(list((tmp_path / "store" / "v").iterdir())) == 2
 
 
+@pytest.mark.parametrize("limit_bytes", [100_000, 400_000, 1_500_000])
+def test_a_disk_that_really_refuses_to_grow_is_said_and_keeps_what_it_has(
+    tmp_path: Path, limit_bytes: int
+) -> None:
+    """No mocks: a limit on the size of files, which bounds the segment or the catalog's log."""
+    script = f"""
+import resource, signal, sys
+import numpy as np, facegrep
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))
+stored = 0
+try:
+    with facegrep.open({str(tmp_path / "store")!r}) as engine:
+        engine.create_library("lib", dim=64, threshold=0.5)
+        for number in range(1000):
+            engine.add_vectors("lib", [f"{{number}}-{{i}}" for i in range(200)], np.ones((200, 64)))
+            stored += 200
+except facegrep.StoreError as error:
+    print(stored, type(error).__name__)
+    try:
+        with facegrep.open({str(tmp_path / "store")!r}) as engine:
+            assert engine.library("lib").media_count == stored
+            assert engine.search("lib", vector=np.ones(64)).total == stored
+    except facegrep.NotFoundError:
+        assert not stored
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    stored, _ = done.stdout.split()
+    with facegrep.open(tmp_path / "store") as engine:
+        if "lib" in [library.name for library in engine.libraries()]:
+            assert engine.library("lib").media_count == int(stored)
+            engine.add_vectors("lib", ["more"], np.ones((1, 64)))
+            assert engine.search("lib", vector=np.ones(64)).total == int(stored) + 1
+
+
 @pytest.mark.parametrize("name", ["pwrite", "fsync", "fdatasync"])
 def test_a_segment_that_cannot_be_made_is_made_by_the_next_add(
     engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch, name: str

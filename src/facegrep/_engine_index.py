@@ -151,7 +151,7 @@ class Indexes:
                         self.forget(library.id)
                         return library, None
                     index = self._of(library)
-                    index.follow(connection, self._store.segments, library)
+                    index.follow(connection, self._store.vectors.folder, library)
                     return library, index
             except StoreCorrupt:
                 # Vectors overwritten under our snapshot, for an index switched off, are no damage.

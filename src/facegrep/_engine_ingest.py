@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Mapping, Sized
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from facegrep._engine_analysis import Work, analyse
 from facegrep._engine_core import require_model
+from facegrep._engine_group import Group
 from facegrep._engine_items import (
     Item,
     ReadItem,
@@ -21,7 +21,7 @@ from facegrep._engine_items import (
 from facegrep._engine_media import MediaOperations
 from facegrep._engine_names import check_library_name
 from facegrep._engine_results import AddManyResult, AddResult
-from facegrep._errors import AlreadyExistsError, FacegrepError, InvalidArgumentError
+from facegrep._errors import AlreadyExistsError, InvalidArgumentError
 from facegrep.store import Job, find_identities, now_ms
 
 if TYPE_CHECKING:
@@ -29,12 +29,8 @@ if TYPE_CHECKING:
 
     from facegrep._engine_results import MediaType
     from facegrep.media._picture import PictureSource
-    from facegrep.store import LibraryRow, NewAsset, Store
+    from facegrep.store import LibraryRow, NewAsset
     from facegrep.vision import Analysis, FaceAnalyzer
-
-GROUP_ASSETS: Final = 256
-GROUP_S: Final = 1.0
-"""A commit costs about 3 ms beside a picture's 20; a second is what a crash may take back."""
 
 
 class IngestOperations(MediaOperations):
@@ -180,7 +176,7 @@ class IngestOperations(MediaOperations):
         store = self._writable
         row = self._find(library)
         total = len(items) if isinstance(items, Sized) else None
-        group = _Group(store, row, on_error, progress, total)
+        group = Group(store, row, on_error, progress, total)
         analyzer = self._analyzer_for_adding(row)
         works = _works(items, analysed=analyzer is not None)
         for work in analyse(works, analyzer, functools.partial(self._select_new, row)):
@@ -213,83 +209,6 @@ class IngestOperations(MediaOperations):
             stored = find_identities(connection, library, named)
         for work in batch:
             work.wanted = work.media_id not in stored
-
-
-class _Group:
-    """Assets on their way into one commit, and what became of all so far."""
-
-    def __init__(
-        self,
-        store: Store,
-        library: LibraryRow,
-        on_error: Literal["raise", "collect"],
-        progress: Callable[[int, int | None], None] | None,
-        total: int | None,
-    ) -> None:
-        self._store = store
-        self._library = library
-        self._raises = on_error == "raise"
-        self._progress = progress
-        self._total = total
-        self._assets: list[tuple[int, NewAsset]] = []
-        self._since = time.monotonic()
-        self._taken = 0
-        self._added = 0
-        self._unchanged = 0
-        self._faces = 0
-        self._errors: list[tuple[int, str, FacegrepError]] = []
-
-    def take(self, asset: NewAsset) -> None:
-        """Put an asset into the next commit."""
-        if not self._assets:
-            self._since = time.monotonic()
-        self._assets.append((self._taken, asset))
-        self._taken += 1
-        if len(self._assets) >= GROUP_ASSETS or time.monotonic() - self._since >= GROUP_S:
-            self.commit()
-
-    def refuse(self, media_id: str, error: FacegrepError) -> None:
-        """Leave an item out, or raise its error once what came before it is durable."""
-        self._taken += 1
-        if self._raises:
-            self.commit()
-            raise self._with_note(error)
-        self._errors.append((self._taken - 1, media_id, error))
-
-    def commit(self) -> None:
-        """Make what was taken durable."""
-        group, self._assets = self._assets, []
-        if group:
-            outcome = self._store.add(
-                self._library, [asset for _, asset in group], stop_at_conflict=self._raises
-            )
-            for (number, asset), added in zip(group, outcome, strict=False):
-                if isinstance(added, FacegrepError):
-                    if self._raises:
-                        raise self._with_note(added)
-                    self._errors.append((number, asset.media_id, added))
-                elif added:
-                    self._added += 1
-                    self._faces += 0 if asset.faces is None else len(asset.faces.codes)
-                else:
-                    self._unchanged += 1
-        if self._progress is not None:
-            self._progress(self._taken, self._total)
-
-    def result(self) -> AddManyResult:
-        """Return what became of all."""
-        errors = tuple(
-            (media_id, error) for _, media_id, error in sorted(self._errors, key=_number)
-        )
-        return AddManyResult(self._added, self._unchanged, self._faces, errors)
-
-    def _with_note(self, error: FacegrepError) -> FacegrepError:
-        error.add_note(f"{self._added} assets before it were added and are durable")
-        return error
-
-
-def _number(error: tuple[int, str, FacegrepError]) -> int:
-    return error[0]
 
 
 def _works(

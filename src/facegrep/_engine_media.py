@@ -65,7 +65,7 @@ class MediaOperations(EngineCore):
                 raise NotFoundError("media", media_id)
             codes = None
             if vectors:
-                codes = read_asset_codes(connection, store.segments, row, found)
+                codes = read_asset_codes(connection, store.vectors.folder, row, found)
         return _media_of(found, codes)
 
     def media(self, library: str, *, after: str | None = None, limit: int = 100) -> list[Media]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from facegrep import _core
-from facegrep._engine_core import EngineCore
+from facegrep._engine_core import EngineCore, embedder_manifest
 from facegrep._engine_names import (
     check_field,
     check_int64,
@@ -51,6 +51,7 @@ class VectorOperations(EngineCore):
         vectors: ArrayLike,
         fields: Mapping[str, Sequence[int | str | None]] | None = None,
         *,
+        model: str | None = None,
         progress: Callable[[int, int | None], None] | None = None,
     ) -> AddManyResult:
         """Add faces that were embedded elsewhere, by the library's model.
@@ -68,6 +69,8 @@ class VectorOperations(EngineCore):
             For any of ``intField1 strField1 strField2 utcCreate mediaType namespace`` n values, one
             a row, ``None`` where an asset has none; the rows of one asset agree. Without utcCreate
             it is now, without mediaType ``"image"``.
+        model
+            Name or id of the model that made them, to be refused if it is not the library's.
         progress
             Called after each commit with the rows done, and n.
 
@@ -92,6 +95,10 @@ class VectorOperations(EngineCore):
             raise OperationDeniedError(
                 f"the face index of library {library!r} is not active, so it holds no vectors; "
                 "set_face_index activates it"
+            )
+        if model is not None and embedder_manifest(model).id != row.model:
+            raise ModelMismatchError(
+                f"library {library!r} holds vectors of {row.model or 'no model'}, not of {model!r}"
             )
         rows = _Rows(row, media_ids, vectors, fields)
         for assets in rows.chunks():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from facegrep.store._answer import Answer
 from facegrep.store._answers import AnswerStore, KeptAnswer
+from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset
 from facegrep.store._changes import (
     ChangedAssets,
     read_asset_codes,
@@ -20,11 +21,6 @@ from facegrep.store._libraries import (
     same_library,
 )
 from facegrep.store._media import (
-    Columns,
-    Faces,
-    Job,
-    MediaRow,
-    NewAsset,
     find_hits,
     find_identities,
     find_media,

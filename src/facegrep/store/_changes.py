@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from facegrep._errors import StoreCorrupt
+from facegrep.store._assets import Columns
 from facegrep.store._libraries import list_segments, read_blocks
-from facegrep.store._media import Columns
 from facegrep.store._segments import read_codes
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from facegrep.store._assets import MediaRow
     from facegrep.store._libraries import LibraryRow
-    from facegrep.store._media import MediaRow
     from facegrep.store._segments import Segment
 
 _BATCH: Final = 8192

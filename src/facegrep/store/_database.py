@@ -14,7 +14,6 @@ import os
 import sqlite3
 import threading
 import time
-import urllib.parse
 import weakref
 from typing import TYPE_CHECKING, Final
 
@@ -24,11 +23,10 @@ from facegrep._errors import (
     StoreBusy,
     StoreClosed,
     StoreCorrupt,
-    StoreError,
-    StoreFull,
     StoreReadOnly,
 )
 from facegrep.store import _schema
+from facegrep.store._connections import connect, store_error
 from facegrep.store._filesystem import FILE_MODE, sync_directory
 
 if TYPE_CHECKING:
@@ -44,20 +42,6 @@ LOCK_TIMEOUT_S: Final = 10.0
 _IDLE_READERS: Final = 8
 _WAL_PASSIVE_BYTES: Final = 4 << 20
 _WAL_TRUNCATE_BYTES: Final = 16 << 20
-_READER_PRAGMAS: Final = (
-    "busy_timeout = 5000",
-    "cell_size_check = ON",
-    "mmap_size = 0",
-    "trusted_schema = OFF",
-)
-_WRITER_PRAGMAS: Final = (
-    *_READER_PRAGMAS,
-    "journal_mode = WAL",
-    "synchronous = FULL",
-    "wal_autocheckpoint = 0",
-    "foreign_keys = ON",
-    "secure_delete = ON",
-)
 
 
 class Transaction:
@@ -259,7 +243,7 @@ class Database:
                 self._give_back(connection)
                 if seq >= transaction.seq:  # under the lock: nobody else's
                     outcome = "it is visible, but may not survive a power cut; repeat it"
-            raise _store_error(error, self._path, outcome) from error
+            raise store_error(error, self._path, outcome) from error
 
     def _checkpoint(self, writer: sqlite3.Connection) -> None:
         size = self.wal_bytes()
@@ -275,14 +259,14 @@ class Database:
 
     def _writing(self) -> sqlite3.Connection:
         if self._writer is None:
-            self._writer = self._connect("rw", _WRITER_PRAGMAS)
+            self._writer = self._connect(writing=True)
         return self._writer
 
     def _take_reader(self) -> sqlite3.Connection:
         with self._pool:
             if self._idle:
                 return self._idle.pop()
-        return self._connect("ro", _READER_PRAGMAS)
+        return self._connect(writing=False)
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._pool:
@@ -291,18 +275,9 @@ class Database:
             else:
                 self._discard(connection)
 
-    def _connect(self, mode: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
-        name = urllib.parse.quote(os.fsencode(self._path.absolute()))
-        connection = sqlite3.connect(
-            f"file:{name}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-        )
+    def _connect(self, *, writing: bool) -> sqlite3.Connection:
+        connection = connect(self._path, writing=writing)
         self._open.add(connection)
-        try:
-            for pragma in pragmas:
-                connection.execute(f"PRAGMA {pragma}")
-        except BaseException:
-            self._discard(connection)
-            raise
         return connection
 
     def _discard(self, connection: sqlite3.Connection) -> None:
@@ -314,22 +289,9 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise _store_error(error, self._path, "nothing was written") from error
+            raise store_error(error, self._path, "nothing was written") from error
         except UnicodeDecodeError as error:
             raise StoreCorrupt(f"{self._path.name}: {error}; nothing was written") from error
-
-
-def _store_error(error: sqlite3.Error, path: Path, outcome: str) -> StoreError:
-    kinds: dict[int, type[StoreError]] = {
-        sqlite3.SQLITE_FULL: StoreFull,
-        sqlite3.SQLITE_CORRUPT: StoreCorrupt,
-        sqlite3.SQLITE_NOTADB: StoreCorrupt,
-        sqlite3.SQLITE_BUSY: StoreBusy,
-        sqlite3.SQLITE_LOCKED: StoreBusy,
-    }
-    # The low byte is the kind, the others say more about it.
-    kind = kinds.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, StoreError)
-    return kind(f"{path.name}: {error}; {outcome}")
 
 
 _DATABASES: weakref.WeakSet[Database] = weakref.WeakSet()

@@ -99,8 +99,7 @@ def insert_library(
 
 
 def delete_library(connection: sqlite3.Connection, library: LibraryRow) -> None:
-    """Remove a library and all that is below it; its segments' files are the caller's."""
-    delete_segments(connection, library)
+    """Remove a library and all that is below it but its segments."""
     for table in ("pending_input", "tombstone", "media"):
         connection.execute(f"DELETE FROM {table} WHERE library_id = ?", (library.id,))
     connection.execute("DELETE FROM library WHERE id = ?", (library.id,))

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
-
-import numpy as np
 
 from facegrep._errors import (
     AlreadyExistsError,
     NotFoundError,
     OperationDeniedError,
-    StoreBusy,
     StoreCorrupt,
-    StoreError,
     StoreNotFound,
 )
 from facegrep.store import _libraries, _media
@@ -27,25 +22,17 @@ from facegrep.store._filesystem import (
     refuse_network_filesystem,
 )
 from facegrep.store._lock import FileLock
-from facegrep.store._media import Slots
 from facegrep.store._memory import MemoryDatabase
 from facegrep.store._schema import CATALOG, SESSION
-from facegrep.store._segments import (
-    CAPACITY_BYTES,
-    append_codes,
-    create_segment,
-    wipe_segment,
-)
+from facegrep.store._vectors import Vectors
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from facegrep.store._database import Transaction
+    from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset
     from facegrep.store._libraries import LibraryRow
-    from facegrep.store._media import Columns, Faces, Job, MediaRow, NewAsset
-    from facegrep.store._segments import Segment
 
 Added: TypeAlias = bool | AlreadyExistsError
 """Stored, the same already there, or left out because the id is taken."""
@@ -53,7 +40,6 @@ Added: TypeAlias = bool | AlreadyExistsError
 _CATALOG: Final = "catalog.db"
 _SESSION: Final = "session.db"
 _OWN_NAMES: Final = {_CATALOG, _SESSION, "writer.lock", "session.lock", "v", "tmp"}
-_SEGMENT_NAME: Final = re.compile(r"[0-9]+-[0-9]+-[0-9]+\.vec")
 
 
 class Store:
@@ -69,6 +55,8 @@ class Store:
         The directory, absolute.
     catalog
         The database of what is stored.
+    vectors
+        The files of the vectors.
     answers
         The frozen answers of searches.
     """
@@ -76,16 +64,15 @@ class Store:
     def __init__(self, path: Path, *, readonly: bool) -> None:
         self.path = path
         self.readonly = readonly
-        self.segments = path / "v"
         self.catalog = Database(
             path / _CATALOG, CATALOG, FileLock(path / "writer.lock"), readonly=readonly
         )
+        self.vectors = Vectors(path / "v", self.catalog)
         session = Database(
             path / _SESSION, SESSION, FileLock(path / "session.lock"), readonly=readonly
         )
         self.answers = AnswerStore(MemoryDatabase(SESSION) if readonly else session)
         self._session = session
-        self._poisoned: set[int] = set()
 
     @staticmethod
     def open(
@@ -109,7 +96,7 @@ class Store:
             refuse_network_filesystem(path)
             store = Store(path, readonly=readonly)
             if not readonly:
-                for folder in (store.segments, path / "tmp"):
+                for folder in (store.vectors.folder, path / "tmp"):
                     make_directory(folder)
                 store.catalog.create(on_create)
                 store._session.create(lambda _: None)
@@ -119,7 +106,7 @@ class Store:
                 store.catalog.check()
                 if not readonly:
                     store._session.check()
-                    store._recover()
+                    store.vectors.recover()
             except BaseException:
                 store.close()
                 raise
@@ -190,7 +177,7 @@ class Store:
         with self.catalog.write() as transaction:
             current = _libraries.same_library(transaction.connection, library)
             _ = transaction.seq
-            self._wipe_after(transaction, current)
+            self.vectors.forget(transaction, current)
             _libraries.delete_library(transaction.connection, current)
         self.answers.drop_library(library.id)
 
@@ -206,8 +193,7 @@ class Store:
             connection = transaction.connection
             current = _libraries.same_library(connection, library)
             seq = transaction.seq
-            self._wipe_after(transaction, current)
-            _libraries.delete_segments(connection, current)
+            self.vectors.forget(transaction, current)
             _media.forget_faces(connection, current, seq)
             # A generation's segments are gone with it: whoever holds its index starts anew.
             connection.execute(
@@ -243,7 +229,7 @@ class Store:
         StoreError
             See `Database.write`.
         """
-        with self._appending() as transaction:
+        with self.vectors.appending() as transaction:
             connection = transaction.connection
             current = _libraries.same_library(connection, library)
             _require_same_state(current, library)
@@ -270,7 +256,9 @@ class Store:
                         break
             if fresh:
                 seq = transaction.seq
-                slots = self._append(connection, current, [asset.faces for _, asset in fresh])
+                slots = self.vectors.append(
+                    connection, current, [asset.faces for _, asset in fresh]
+                )
                 rows = [(*pair, place) for pair, place in zip(fresh, slots, strict=True)]
                 _media.insert_media(connection, current, seq, rows)
                 faces = sum(len(a.faces.codes) for _, a in fresh if a.faces is not None)
@@ -287,7 +275,7 @@ class Store:
         NotFoundError, OperationDeniedError
             The library was dropped, or its face index switched, meanwhile.
         """
-        with self._appending() as transaction:
+        with self.vectors.appending() as transaction:
             connection = transaction.connection
             current = _libraries.same_library(connection, library)
             _require_same_state(current, library)
@@ -295,7 +283,7 @@ class Store:
             live = [row for row in analyses if row[0] in waiting]
             if live:
                 seq = transaction.seq
-                slots = self._append(connection, current, [faces for _, faces, _ in live])
+                slots = self.vectors.append(connection, current, [faces for _, faces, _ in live])
                 rows = [(*row[:2], place, row[2]) for row, place in zip(live, slots, strict=True)]
                 _media.set_faces(connection, current, seq, rows)
                 faces = sum(len(found.codes) for _, found, _ in live if found is not None)
@@ -343,102 +331,6 @@ class Store:
                 faces = sum(count for _, count in found)
                 _libraries.count_assets(connection, current, seq, media=-len(found), faces=-faces)
             return len(found)
-
-    @contextlib.contextmanager
-    def _appending(self) -> Iterator[Transaction]:
-        """Write, and poison the segment whose append failed: what its pages hold is unknown."""
-        try:
-            with self.catalog.write() as transaction:
-                yield transaction
-        except _AppendFailed as failure:
-            if failure.segment.committed_bytes:
-                self._poisoned.add(failure.segment.id)
-                # So that other processes do not append there either. In this one the set is
-                # enough; the disk may well be too full for this.
-                with contextlib.suppress(StoreError), self.catalog.write() as transaction:
-                    _ = transaction.seq
-                    _libraries.seal_segment(transaction.connection, failure.segment)
-            raise_store_error(
-                failure.cause,
-                f"writing vectors of library {failure.segment.library_name!r}",
-                "nothing of this batch was stored, all that was acknowledged before is unchanged",
-            )
-
-    def _append(
-        self, connection: sqlite3.Connection, library: LibraryRow, faces: Sequence[Faces | None]
-    ) -> list[Slots | None]:
-        """Make codes durable, and enter their length and checksums; returns where each began."""
-        parts = [some.codes for some in faces if some is not None and len(some.codes)]
-        if not parts:
-            return [None] * len(faces)
-        codes = np.ascontiguousarray(np.concatenate(parts))
-        segment = _libraries.open_segment(connection, library)
-        if segment is not None and (
-            segment.id in self._poisoned or segment.committed_bytes + codes.nbytes > CAPACITY_BYTES
-        ):
-            _libraries.seal_segment(connection, segment)
-            segment = None
-        is_new = segment is None
-        if segment is None:
-            segment = _libraries.new_segment(connection, library)
-        try:
-            if is_new:
-                create_segment(self.segments, segment)
-            append_codes(self.segments, segment, codes)
-        except OSError as error:
-            raise _AppendFailed(segment, error) from error
-        _libraries.extend_segment(connection, segment, codes)
-        slot = segment.committed_bytes // segment.dim
-        slots: list[Slots | None] = []
-        for some in faces:
-            count = 0 if some is None else len(some.codes)
-            slots.append(Slots(segment.id, slot) if count else None)
-            slot += count
-        return slots
-
-    def _wipe_after(self, transaction: Transaction, library: LibraryRow) -> None:
-        """Once the transaction is durable, overwrite and remove the library's segments."""
-        files = [s.file_name for s in _libraries.list_segments(transaction.connection, library)]
-
-        def wipe() -> None:
-            try:
-                for name in files:
-                    wipe_segment(self.segments / name)
-            except OSError as error:
-                raise_store_error(
-                    error,
-                    f"overwriting vectors of library {library.name!r}",
-                    "they are no longer found; opening the store again retries to overwrite them",
-                )
-
-        transaction.after_commit.append(wipe)
-
-    def _recover(self) -> None:
-        """Remove what a writer that died left: files that the catalog does not name."""
-        if not self._orphans():
-            return
-        # Busy: a writer is at work, and an orphan may be its newest segment. Later is soon enough.
-        with contextlib.suppress(StoreBusy), self.catalog.locked():
-            for path in self._orphans():
-                wipe_segment(path)
-
-    def _orphans(self) -> list[Path]:
-        with self.catalog.read() as connection:
-            named = _libraries.named_segment_files(connection)
-        return [
-            path
-            for path in self.segments.iterdir()
-            if _SEGMENT_NAME.fullmatch(path.name) and path.name not in named
-        ]
-
-
-class _AppendFailed(Exception):
-    """An append did not become durable."""
-
-    def __init__(self, segment: Segment, cause: OSError) -> None:
-        super().__init__(str(cause))
-        self.segment = segment
-        self.cause = cause
 
 
 def now_ms() -> int:

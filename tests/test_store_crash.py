@@ -186,7 +186,7 @@ try:
             engine.add_vectors("lib", [f"{{number}}-{{i}}" for i in range(200)], np.ones((200, 64)))
             stored += 200
 except facegrep.StoreError as error:
-    print(stored, type(error).__name__)
+    print(stored, type(error).__name__, error)
     try:
         with facegrep.open({str(tmp_path / "store")!r}) as engine:
             assert engine.library("lib").media_count == stored
@@ -198,7 +198,10 @@ except facegrep.StoreError as error:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    stored, _ = done.stdout.split()
+    stored, kind, words = done.stdout.split(maxsplit=2)
+    assert kind in ("StoreFull", "StoreError")
+    assert "nothing" in words
+    assert "closed" not in words
     with facegrep.open(tmp_path / "store") as engine:
         if "lib" in [library.name for library in engine.libraries()]:
             assert engine.library("lib").media_count == int(stored)

@@ -168,15 +168,16 @@ class Database:
             transaction = Transaction(connection)
             try:
                 yield transaction
-                if transaction.wrote:
-                    self._commit(transaction)
-            finally:
-                if connection.in_transaction:
-                    connection.rollback()
-            if transaction.wrote:
-                for step in transaction.after_commit:
-                    step()
-                self._checkpoint(connection)
+            except BaseException:
+                connection.rollback()
+                raise
+            if not transaction.wrote:
+                connection.rollback()
+                return
+            self._commit(transaction)
+            for step in transaction.after_commit:
+                step()
+            self._checkpoint(connection)
 
     def close(self) -> None:
         """Close. Reads under way finish first in their own threads; a write is waited for."""

@@ -108,7 +108,7 @@ def test_equal_scores_come_in_the_order_of_their_ids_bytes() -> None:
 
 def test_total_counts_assets_not_faces() -> None:
     index = facegrep.FaceIndex(2)
-    index.add(["a", "a", "a", "b"], [[1, 0], [1, 0.1], [1, 0.2], [1, 0]])
+    index.add(["a", "a", "a", "b"], [[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [1.0, 0.0]])
     result = index.search([1, 0], threshold=0.9)
     assert (result.total, result.media_ids) == (2, ["a", "b"])
 

@@ -86,6 +86,9 @@ def test_rows_of_one_asset_are_its_faces_in_their_order(engine: facegrep.Engine)
         assert face.code is not None
         np.testing.assert_array_equal(face.code, codes[row])
         assert (face.box, face.score, face.precision) == (None, None, None)
+    listed = engine.media("lib", vectors=True)[0].faces
+    np.testing.assert_array_equal([face.code for face in listed], codes[[0, 2, 3]])
+    assert engine.media("lib")[0].faces[0].code is None
     hit = engine.search("lib", vector=vectors[2])[0]
     assert (hit.media_id, hit.face_count, hit.box) == ("a", 3, None)
 

@@ -63,12 +63,13 @@ class MediaOperations(EngineCore):
             found = find_media(connection, row, media_id)
             if found is None:
                 raise NotFoundError("media", media_id)
-            codes = None
-            if vectors:
-                codes = read_asset_codes(connection, store.vectors.folder, row, found)
+            folder = store.vectors.folder
+            codes = read_asset_codes(connection, folder, row, found) if vectors else None
         return _media_of(found, codes)
 
-    def media(self, library: str, *, after: str | None = None, limit: int = 100) -> list[Media]:
+    def media(
+        self, library: str, *, after: str | None = None, limit: int = 100, vectors: bool = False
+    ) -> list[Media]:
         """List assets by media id, bytewise.
 
         Parameters
@@ -79,19 +80,30 @@ class MediaOperations(EngineCore):
             Only assets whose id is greater: the last one of the page before.
         limit
             How many at most.
+        vectors
+            Whether with the codes of their faces.
 
         Raises
         ------
         NotFoundError
             No such library.
+        StoreCorrupt
+            Codes were asked for and fail their checksum.
         """
         check_library_name(library)
         if after is not None:
             check_name(after, "after")
         count = check_count(limit, "limit")
-        with self._store.catalog.read() as connection:
+        store = self._store
+        with store.catalog.read() as connection:
             row = find_library(connection, self._account, library)
-            return [_media_of(found, None) for found in list_media(connection, row, after, count)]
+            folder = store.vectors.folder
+            return [
+                _media_of(
+                    found, read_asset_codes(connection, folder, row, found) if vectors else None
+                )
+                for found in list_media(connection, row, after, count)
+            ]
 
     def update(
         self,

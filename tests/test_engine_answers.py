@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import facegrep
-from facegrep._engine_results import SearchResult
+from facegrep.engine import SearchResult
 
 DIM = 8
 CONDITION, URL = b"c" * 32, b"u" * 32

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import facegrep
-from facegrep._engine_names import check_library_name, check_name
+from facegrep.engine._names import check_library_name, check_name
 
 NO_NAMES: list[Any] = [
     "",

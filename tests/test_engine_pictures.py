@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 import facegrep
-from facegrep._engine_items import Item
-from facegrep._engine_results import SearchResult
+from facegrep.engine import Item, SearchResult
 
 PORTRAITS = Path(__file__).parent / "data" / "portraits"
 MACRON = PORTRAITS / "Emmanuel_Macron" / "person_a_1.jpg"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import facegrep
-from facegrep import _engine_vectors
+from facegrep.engine import _vectors
 
 DIM = 16
 
@@ -156,7 +156,7 @@ def test_an_id_that_is_taken_by_something_else_is_refused_and_nothing_is_added(
 def test_bad_rows_are_refused_with_their_number_and_nothing_is_added(
     engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_engine_vectors, "CHUNK_ROWS", 16)
+    monkeypatch.setattr(_vectors, "CHUNK_ROWS", 16)
     good = np.ones((100, DIM), dtype=np.float64)
     ids = [f"m{i}" for i in range(100)]
     for value in (np.nan, np.inf, -np.inf, 1e39, 0.0, 1e-38):
@@ -196,7 +196,7 @@ def test_bad_rows_are_refused_with_their_number_and_nothing_is_added(
 def test_commits_are_bounded_keep_assets_whole_and_report_progress(
     engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_engine_vectors, "CHUNK_ROWS", 10)
+    monkeypatch.setattr(_vectors, "CHUNK_ROWS", 10)
     ids = [f"m{i % 13}" for i in range(39)] + ["large"] * 25
     vectors = np.random.default_rng(2).normal(size=(len(ids), DIM))
     seen: list[tuple[int, int | None]] = []

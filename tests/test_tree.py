@@ -57,9 +57,7 @@ def room_of(module: tuple[str, ...]) -> str | None:
     first = module[0] if module else "__init__"
     if first in {"__init__", "__main__", "cli"}:
         return None
-    if first in INDEX_MODULES:
-        return "index"
-    return "engine" if first.startswith("_engine") else first
+    return "index" if first in INDEX_MODULES else first
 
 
 def imported_by(path: Path) -> list[tuple[str, ...]]:

@@ -38,7 +38,7 @@ from facegrep._index import FaceIndex
 from facegrep._result import Hit, Plan, SearchResult
 
 if TYPE_CHECKING:
-    from facegrep._engine import Engine, open
+    from facegrep.engine import Engine, open
 
 __version__ = "0.1.0"
 
@@ -71,12 +71,12 @@ __all__ = [
     "open",
 ]
 
-_LAZY = {"Engine": "facegrep._engine", "open": "facegrep._engine"}
+_LAZY = {"Engine": "facegrep.engine", "open": "facegrep.engine"}
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in ("ice", "media", "vision"):
+    if name in ("engine", "ice", "media", "vision"):
         return importlib.import_module(f"facegrep.{name}")
     raise AttributeError(f"module 'facegrep' has no attribute {name!r}")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from facegrep import Engine
-    from facegrep._engine_results import AddManyResult
+    from facegrep.engine import AddManyResult
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp"})
 
@@ -65,7 +65,7 @@ def add(
         facegrep add scans/ --field strField1=attic --field intField1=1962
     """
     import facegrep
-    from facegrep._engine_results import AddManyResult
+    from facegrep.engine import AddManyResult
 
     fields = read_fields(field)
     found, failed = _find(paths)

@@ -11,7 +11,7 @@ from facegrep.cli._options import DEFAULT_LIBRARY, JsonOption, LibraryOption, St
 from facegrep.cli._output import show_error, show_json, show_note, show_table
 
 if TYPE_CHECKING:
-    from facegrep._engine_results import Media
+    from facegrep.engine import Media
 
 
 def libraries(

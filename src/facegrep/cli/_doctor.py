@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facegrep import Engine
-    from facegrep._engine_results import Library
+    from facegrep.engine import Library
 
 
 @dataclass(frozen=True, slots=True)

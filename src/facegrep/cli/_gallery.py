@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from facegrep import Engine
-    from facegrep._engine_results import Hit, SearchResult
+    from facegrep.engine import Hit, SearchResult
 
 # Decoding a photo of 12 megapixels takes 0.1 s and 80 MB, most of it without the GIL.
 _READERS: Final = min(4, os.cpu_count() or 1)

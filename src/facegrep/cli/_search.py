@@ -21,7 +21,7 @@ from facegrep.cli._options import (
 from facegrep.cli._output import console, show_json, show_note, show_remark, show_table
 
 if TYPE_CHECKING:
-    from facegrep._engine_results import SearchResult
+    from facegrep.engine import SearchResult
 
 
 def search(

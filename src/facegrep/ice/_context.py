@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from facegrep.ice._sources import Sources
 
 if TYPE_CHECKING:
-    from facegrep._engine import Engine
+    from facegrep.engine import Engine
 
 Reply: TypeAlias = dict[str, Any]
 """Text, numbers, lists and dicts, as JSON has them."""

@@ -10,7 +10,7 @@ from facegrep.ice._context import Context, Reply
 from facegrep.ice._errors import invalid_parameter, missing_parameter, not_found
 
 if TYPE_CHECKING:
-    from facegrep._engine_results import FaceIndexStatus, Library
+    from facegrep.engine import FaceIndexStatus, Library
 
 _TO_ENGINE: dict[str, FaceIndexStatus] = {"Active": "active", "Deactive": "deactive"}
 

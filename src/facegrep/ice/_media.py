@@ -14,7 +14,7 @@ from facegrep.ice._context import Context, Reply
 from facegrep.ice._errors import invalid_parameter, not_found
 
 if TYPE_CHECKING:
-    from facegrep._engine_results import Media
+    from facegrep.engine import Media
 
 
 def insert_media(context: Context, request: requests.InsertMediaToSearchLib) -> Reply:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import msgspec
 
-from facegrep._engine_core import DEFAULT_LIBRARY
 from facegrep._errors import InvalidArgumentError
+from facegrep.engine import DEFAULT_LIBRARY
 from facegrep.ice import _bodies, _filters
 from facegrep.ice import _parameters as read
 from facegrep.ice._errors import IceError, invalid_parameter, missing_parameter

@@ -12,7 +12,7 @@ from facegrep.ice._errors import denied
 from facegrep.ice._requests import SearchMediaByFace
 
 if TYPE_CHECKING:
-    from facegrep._engine_results import Page, SearchResult
+    from facegrep.engine import Page, SearchResult
 
 
 def search_media_by_face(context: Context, request: SearchMediaByFace) -> Reply:

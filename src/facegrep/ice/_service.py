@@ -12,7 +12,7 @@ from facegrep.ice._errors import IceError, new_request_id, translate
 from facegrep.ice._sources import Fetcher, Sources
 
 if TYPE_CHECKING:
-    from facegrep._engine import Engine
+    from facegrep.engine import Engine
 
 _Handler = Callable[[Context, Any], Reply]
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from facegrep._engine_analysis import Work, analyse
-from facegrep._engine_core import EngineCore
-from facegrep._engine_items import faces_of, read_pending
-from facegrep._engine_libraries import check_face_index
-from facegrep._engine_names import check_library_name
-from facegrep._engine_results import IndexingReport
 from facegrep._errors import PictureError
+from facegrep.engine._analysis import Work, analyse
+from facegrep.engine._items import faces_of, read_pending
+from facegrep.engine._libraries import check_face_index
+from facegrep.engine._names import check_library_name
+from facegrep.engine._results import IndexingReport
+from facegrep.engine._view import EngineCore
 from facegrep.media import read_picture
 from facegrep.store import Job, find_pending, list_unanalysed, now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from facegrep._engine_results import FaceIndexStatus
+    from facegrep.engine._results import FaceIndexStatus
     from facegrep.media import Picture
     from facegrep.store import Faces, LibraryRow, MediaRow, Store
 

@@ -6,21 +6,21 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from facegrep._engine_core import (
+from facegrep._errors import AlreadyExistsError, InvalidArgumentError
+from facegrep.engine._face_index import IndexingOperations
+from facegrep.engine._ingest import IngestOperations
+from facegrep.engine._libraries import LibraryOperations
+from facegrep.engine._names import check_name
+from facegrep.engine._pages import Answers
+from facegrep.engine._search import SearchOperations
+from facegrep.engine._vectors import VectorOperations
+from facegrep.engine._view import (
     DEFAULT_ACCOUNT,
     DEFAULT_LIBRARY,
     DEFAULT_MODEL,
     Shared,
     embedder_manifest,
 )
-from facegrep._engine_indexing import IndexingOperations
-from facegrep._engine_ingest import IngestOperations
-from facegrep._engine_libraries import LibraryOperations
-from facegrep._engine_names import check_name
-from facegrep._engine_pages import Answers
-from facegrep._engine_search import SearchOperations
-from facegrep._engine_vectors import VectorOperations
-from facegrep._errors import AlreadyExistsError, InvalidArgumentError
 from facegrep.store import Store, insert_library, now_ms
 
 if TYPE_CHECKING:

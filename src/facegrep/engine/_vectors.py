@@ -9,15 +9,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from facegrep import _core
-from facegrep._engine_core import EngineCore, embedder_manifest
-from facegrep._engine_names import (
-    check_field,
-    check_int64,
-    check_library_name,
-    check_name,
-    check_optional_name,
-)
-from facegrep._engine_results import AddManyResult
 from facegrep._errors import (
     AlreadyExistsError,
     InvalidArgumentError,
@@ -26,6 +17,15 @@ from facegrep._errors import (
 )
 from facegrep._index import _real_float32
 from facegrep._where import FIELD_NAMES
+from facegrep.engine._names import (
+    check_field,
+    check_int64,
+    check_library_name,
+    check_name,
+    check_optional_name,
+)
+from facegrep.engine._results import AddManyResult
+from facegrep.engine._view import EngineCore, embedder_manifest
 from facegrep.store import Columns, Faces, Job, NewAsset, find_identities, now_ms
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from facegrep._engine_core import EngineCore
-from facegrep._engine_names import (
+from facegrep._errors import InvalidArgumentError, NotFoundError, StoreCorrupt
+from facegrep.engine._names import (
     check_count,
     check_fields,
     check_library_name,
@@ -13,8 +13,8 @@ from facegrep._engine_names import (
     check_optional_name,
     check_text,
 )
-from facegrep._engine_results import UNSET, IndexJob, Media, StoredFace, Unset
-from facegrep._errors import InvalidArgumentError, NotFoundError, StoreCorrupt
+from facegrep.engine._results import UNSET, IndexJob, Media, StoredFace, Unset
+from facegrep.engine._view import EngineCore
 from facegrep.store import (
     Columns,
     find_library,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from facegrep._engine_results import MediaType
+    from facegrep.engine._results import MediaType
     from facegrep.store import MediaRow
 
 

@@ -6,10 +6,10 @@ import functools
 from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, Literal
 
-from facegrep._engine_analysis import Work, analyse
-from facegrep._engine_core import require_model
-from facegrep._engine_group import Group
-from facegrep._engine_items import (
+from facegrep._errors import AlreadyExistsError, InvalidArgumentError
+from facegrep.engine._analysis import Work, analyse
+from facegrep.engine._group import Group
+from facegrep.engine._items import (
     Item,
     ReadItem,
     check_item,
@@ -18,16 +18,16 @@ from facegrep._engine_items import (
     read_item,
     stored_faces,
 )
-from facegrep._engine_media import MediaOperations
-from facegrep._engine_names import check_library_name
-from facegrep._engine_results import AddManyResult, AddResult
-from facegrep._errors import AlreadyExistsError, InvalidArgumentError
+from facegrep.engine._media import MediaOperations
+from facegrep.engine._names import check_library_name
+from facegrep.engine._results import AddManyResult, AddResult
+from facegrep.engine._view import require_model
 from facegrep.store import Job, find_identities, now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from facegrep._engine_results import MediaType
+    from facegrep.engine._results import MediaType
     from facegrep.media._picture import PictureSource
     from facegrep.store import LibraryRow, NewAsset
     from facegrep.vision import Analysis, FaceAnalyzer

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facegrep._engine_core import DEFAULT_MODEL, EngineCore, embedder_manifest
-from facegrep._engine_names import check_count, check_library_name, check_text, check_threshold
-from facegrep._engine_results import Library
 from facegrep._errors import InvalidArgumentError, ModelMismatchError
+from facegrep.engine._names import check_count, check_library_name, check_text, check_threshold
+from facegrep.engine._results import Library
+from facegrep.engine._view import DEFAULT_MODEL, EngineCore, embedder_manifest
 from facegrep.store import MAX_DIM, list_libraries
 
 if TYPE_CHECKING:
-    from facegrep._engine_results import FaceIndexStatus
+    from facegrep.engine._results import FaceIndexStatus
     from facegrep.store import LibraryRow
 
 

@@ -6,13 +6,13 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from facegrep._engine_index import Indexes
 from facegrep._errors import (
     InvalidArgumentError,
     ModelMismatchError,
     StoreClosed,
     StoreReadOnly,
 )
+from facegrep.engine._indexes import Indexes
 from facegrep.store import LibraryRow, Store, find_library
 from facegrep.vision import EmbedderManifest, FaceAnalyzer, load_manifest
 

@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 
-from facegrep._engine_core import EngineCore
-from facegrep._engine_names import check_count, check_library_name, check_threshold
-from facegrep._engine_pages import cut_page
-from facegrep._engine_results import Page, SearchResult
 from facegrep._errors import (
     InvalidArgumentError,
     ModelMismatchError,
@@ -19,6 +15,10 @@ from facegrep._errors import (
 )
 from facegrep._index import _real_float32
 from facegrep._where import compile_where
+from facegrep.engine._names import check_count, check_library_name, check_threshold
+from facegrep.engine._pages import cut_page
+from facegrep.engine._results import Page, SearchResult
+from facegrep.engine._view import EngineCore
 from facegrep.media import read_picture
 from facegrep.store import Answer
 

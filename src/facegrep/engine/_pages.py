@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facegrep._engine_names import check_count, check_library_name, check_name
-from facegrep._engine_results import Hit, Page
 from facegrep._errors import InvalidArgumentError, StoreCorrupt
+from facegrep.engine._names import check_count, check_library_name, check_name
+from facegrep.engine._results import Hit, Page
 from facegrep.store import KeptAnswer, find_hits, find_library, read_tombstones, unpack_faces
 from facegrep.vision import Box
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from facegrep._engine_results import SearchResult
+    from facegrep.engine._results import SearchResult
     from facegrep.store import Answer, AnswerStore, Store
 
 _SHA256_BYTES = 32

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
-from facegrep._engine_results import AddManyResult
 from facegrep._errors import FacegrepError
+from facegrep.engine._results import AddManyResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable

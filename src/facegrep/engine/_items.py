@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from facegrep import _core
-from facegrep._engine_names import (
+from facegrep._errors import InvalidArgumentError, PictureError
+from facegrep.engine._names import (
     check_fields,
     check_int64,
     check_name,
     check_optional_name,
     check_text,
 )
-from facegrep._engine_results import StoredFace
-from facegrep._errors import InvalidArgumentError, PictureError
+from facegrep.engine._results import StoredFace
 from facegrep.media import MAX_BYTES, read_picture
 from facegrep.store import FACE_VALUES, Columns, Faces, Job, NewAsset, now_ms
 from facegrep.vision import Box
 
 if TYPE_CHECKING:
-    from facegrep._engine_results import MediaType
+    from facegrep.engine._results import MediaType
     from facegrep.media import Picture
     from facegrep.media._picture import PictureSource
     from facegrep.vision import Analysis

@@ -1,0 +1,43 @@
+"""The second door: durable libraries of pictures or vectors.
+
+`open` makes an :class:`Engine`; the other names are what it takes and returns.
+"""
+
+from __future__ import annotations
+
+from facegrep.engine._engine import Engine, open
+from facegrep.engine._items import Item
+from facegrep.engine._results import (
+    UNSET,
+    AddManyResult,
+    AddResult,
+    FaceIndexStatus,
+    Hit,
+    IndexingReport,
+    IndexJob,
+    Library,
+    Media,
+    Page,
+    SearchResult,
+    StoredFace,
+)
+from facegrep.engine._view import DEFAULT_LIBRARY
+
+__all__ = [
+    "DEFAULT_LIBRARY",
+    "UNSET",
+    "AddManyResult",
+    "AddResult",
+    "Engine",
+    "FaceIndexStatus",
+    "Hit",
+    "IndexJob",
+    "IndexingReport",
+    "Item",
+    "Library",
+    "Media",
+    "Page",
+    "SearchResult",
+    "StoredFace",
+    "open",
+]

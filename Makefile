@@ -43,7 +43,8 @@ lint: .venv/.lint-tools  ## ruff, mypy, stubtest, codespell, clang-format, clang
 	$(BIN)/mypy src $(wildcard benches) tests
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/stubtest_allowlist.txt facegrep._core
 	$(BIN)/codespell
-	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	@echo clang-format
+	@$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 	@$(WITH_TOOLS) $(QUIETLY) build/log/tidy-configure cmake --preset tidy \
 	  -DPython_EXECUTABLE="$(CURDIR)/$(PY)" -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)"
 	@echo clang-tidy

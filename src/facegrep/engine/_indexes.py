@@ -10,11 +10,7 @@ import numpy as np
 
 from facegrep._errors import InvalidArgumentError, StoreCorrupt
 from facegrep._index import FaceIndex
-from facegrep.store import (
-    find_library,
-    read_changed_assets,
-    read_tombstones,
-)
+from facegrep.store import read_changed_assets, read_tombstones
 
 if TYPE_CHECKING:
     import sqlite3
@@ -143,20 +139,17 @@ class Indexes:
             self._by_library.pop(library_id, None)
 
     def _followed(self, account: str, name: str) -> tuple[LibraryRow, LibraryIndex | None]:
-        while True:
-            try:
-                with self._store.catalog.read() as connection:
-                    library = find_library(connection, account, name)
-                    if library.face_index != "active":
-                        self.forget(library.id)
-                        return library, None
-                    index = self._of(library)
-                    index.follow(connection, self._store.vectors.folder, library)
-                    return library, index
-            except StoreCorrupt:
-                # Vectors overwritten under our snapshot, for an index switched off, are no damage.
-                if not self._moved(library):
-                    raise
+        def follow(
+            connection: sqlite3.Connection, library: LibraryRow
+        ) -> tuple[LibraryRow, LibraryIndex | None]:
+            if library.face_index != "active":
+                self.forget(library.id)
+                return library, None
+            index = self._of(library)
+            index.follow(connection, self._store.vectors.folder, library)
+            return library, index
+
+        return self._store.read_library(account, name, follow)
 
     def _of(self, library: LibraryRow) -> LibraryIndex:
         with self._mutex:
@@ -164,12 +157,6 @@ class Indexes:
             if index is None:
                 index = self._by_library[library.id] = LibraryIndex(library)
             return index
-
-    def _moved(self, library: LibraryRow) -> bool:
-        """Whether vectors were overwritten under our snapshot: what failed is then not damage."""
-        with self._store.catalog.read() as connection:
-            now = find_library(connection, library.account, library.name)
-        return (now.id, now.generation) != (library.id, library.generation)
 
 
 class _ReadersOrWriter:

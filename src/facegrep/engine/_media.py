@@ -17,7 +17,6 @@ from facegrep.engine._results import UNSET, IndexJob, Media, StoredFace, Unset
 from facegrep.engine._view import EngineCore
 from facegrep.store import (
     Columns,
-    find_library,
     find_media,
     list_media,
     read_asset_codes,
@@ -26,13 +25,14 @@ from facegrep.store import (
 from facegrep.vision import Box
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from facegrep.engine._results import MediaType
-    from facegrep.store import MediaRow
+    from facegrep.store import LibraryRow, MediaRow
 
 
 class MediaOperations(EngineCore):
@@ -58,14 +58,16 @@ class MediaOperations(EngineCore):
         check_library_name(library)
         check_name(media_id, "media_id")
         store = self._store
-        with store.catalog.read() as connection:
-            row = find_library(connection, self._account, library)
+
+        def read(connection: sqlite3.Connection, row: LibraryRow) -> Media:
             found = find_media(connection, row, media_id)
             if found is None:
                 raise NotFoundError("media", media_id)
             folder = store.vectors.folder
             codes = read_asset_codes(connection, folder, row, found) if vectors else None
-        return _media_of(found, codes)
+            return _media_of(found, codes)
+
+        return store.read_library(self._account, library, read)
 
     def media(
         self, library: str, *, after: str | None = None, limit: int = 100, vectors: bool = False
@@ -95,8 +97,8 @@ class MediaOperations(EngineCore):
             check_name(after, "after")
         count = check_count(limit, "limit")
         store = self._store
-        with store.catalog.read() as connection:
-            row = find_library(connection, self._account, library)
+
+        def read(connection: sqlite3.Connection, row: LibraryRow) -> list[Media]:
             folder = store.vectors.folder
             return [
                 _media_of(
@@ -104,6 +106,8 @@ class MediaOperations(EngineCore):
                 )
                 for found in list_media(connection, row, after, count)
             ]
+
+        return store.read_library(self._account, library, read)
 
     def update(
         self,

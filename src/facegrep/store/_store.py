@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 from facegrep._errors import (
     AlreadyExistsError,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset
     from facegrep.store._libraries import LibraryRow
+
+_T = TypeVar("_T")
 
 Added: TypeAlias = bool | AlreadyExistsError
 """Stored, the same already there, or left out because the id is taken."""
@@ -95,12 +97,9 @@ class Store:
             _require_store_or_room(path, readonly=readonly)
             refuse_network_filesystem(path)
             store = Store(path, readonly=readonly)
-            if not readonly:
-                for folder in (store.vectors.folder, path / "tmp"):
-                    make_directory(folder)
-                store.catalog.create(on_create)
-                store._session.create(lambda _: None)
             try:
+                if not readonly:
+                    store._create(on_create)
                 if not store.catalog.is_made():  # a crash came first, and nobody made it since
                     raise _no_store(path)
                 store.catalog.check()
@@ -114,10 +113,49 @@ class Store:
             raise_store_error(error, f"opening the store {path}", "it is as it was")
         return store
 
+    def _create(self, on_create: Callable[[sqlite3.Connection], None]) -> None:
+        for folder in (self.vectors.folder, self.path / "tmp"):
+            make_directory(folder)
+        # In this order: another process may be making the store, its catalog first.
+        if self.vectors.has_files() and not self.catalog.is_made():
+            raise StoreCorrupt(
+                f"{self.path} holds vectors, but its catalog.db is missing or empty; nothing was "
+                "changed: put catalog.db back, or name another directory"
+            )
+        self.catalog.create(on_create)
+        self._session.create(lambda _: None)
+
     def close(self) -> None:
         """Close; calls under way in other threads end first or raise `StoreClosed`."""
         self.catalog.close()
         self.answers.close()
+
+    def read_library(
+        self, account: str, name: str, read: Callable[[sqlite3.Connection, LibraryRow], _T]
+    ) -> _T:
+        """Read a library and its vectors in one snapshot.
+
+        Files do not wait for snapshots: when vectors are erased, `read` may find them overwritten.
+        That is no damage, and it is called again with what is there now.
+
+        Raises
+        ------
+        NotFoundError
+            The account has none of that name.
+        StoreCorrupt
+            From `read`, of vectors that nobody erased.
+        """
+        while True:
+            with self.catalog.read() as connection:
+                library = _libraries.find_library(connection, account, name)
+                try:
+                    return read(connection, library)
+                except StoreCorrupt as error:
+                    damage = error
+            with self.catalog.read() as connection:
+                now = _libraries.find_library(connection, account, name)
+            if (now.id, now.generation) == (library.id, library.generation):
+                raise damage
 
     def insert_library(
         self,

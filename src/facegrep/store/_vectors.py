@@ -120,6 +120,10 @@ class Vectors:
         _libraries.delete_segments(transaction.connection, library)
         transaction.after_commit.append(wipe)
 
+    def has_files(self) -> bool:
+        """Whether there are segment files, named by the catalog or not."""
+        return any(_SEGMENT_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+
     def recover(self) -> None:
         """Overwrite and remove what a writer that died left: files the catalog does not name."""
         if not self._orphans():

@@ -317,6 +317,20 @@ def test_a_picture_is_fetched_once_while_its_token_lives(caller: Caller) -> None
     assert caller.fetched == ["https://host/macron", "https://host/ardern"]
 
 
+def test_a_token_opens_no_picture_that_this_service_may_not_read(
+    caller: Caller, engine: facegrep.Engine, tmp_path: Path
+) -> None:
+    for url in ("https://host/macron", MACRON.as_uri()):
+        assert caller.page("t", 1, PersonImageUrl=url)[1] == 100
+        elsewhere = Caller(engine)
+        elsewhere.service = Service(engine, files=tmp_path)
+        for page_no in ("1", "2"):
+            error = elsewhere.refusal(PersonImageUrl=url, PageNo=page_no)
+            assert (error.http_status, error.code) == (400, "InvalidParameter")
+            assert '"PersonImageUrl"' in error.message
+        assert caller.page("t", 2, PersonImageUrl=url)[1] == 100
+
+
 def test_tokens_belong_to_their_library_and_account(
     caller: Caller, engine: facegrep.Engine, face: NDArray[np.float32]
 ) -> None:

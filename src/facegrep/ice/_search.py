@@ -12,6 +12,8 @@ from facegrep.ice._errors import denied
 from facegrep.ice._requests import SearchMediaByFace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from facegrep.engine import Page, SearchResult
 
 
@@ -20,9 +22,11 @@ def search_media_by_face(context: Context, request: SearchMediaByFace) -> Reply:
     library = context.engine.library(request.search_lib_name)
     if library.face_index != "active":
         raise denied(f"the search library {library.name!r} has no active face index")
+    # Before the token is looked at: it opens no picture that this service may not read.
+    read_picture, _ = context.sources.locate(request.person_image_url)
     page = _frozen_page(context, request)
     if page is None:
-        page = _fresh_page(context, request)
+        page = _fresh_page(context, request, read_picture)
     return {
         "MediaInfoList": [{"MediaId": hit.media_id} for hit in page.hits],
         "Total": page.total,
@@ -38,14 +42,15 @@ def _frozen_page(context: Context, request: SearchMediaByFace) -> Page | SearchR
     return frozen.page(_offset(request), request.page_size)
 
 
-def _fresh_page(context: Context, request: SearchMediaByFace) -> SearchResult:
+def _fresh_page(
+    context: Context, request: SearchMediaByFace, read_picture: Callable[[], bytes]
+) -> SearchResult:
     answers = context.engine.answers
     url_sha256 = sha256(request.person_image_url.encode()).digest()
     known = answers.embedding_of(request.search_lib_name, url_sha256)
-    picture = None if known is not None else context.sources.read(request.person_image_url)[0]
     result = context.engine.search(
         request.search_lib_name,
-        picture,
+        None if known is not None else read_picture(),
         vector=known,
         limit=request.page_size,
         offset=_offset(request),

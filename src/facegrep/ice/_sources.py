@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -44,41 +45,34 @@ class Sources:
         self._roots = tuple(_root(path) for path in given)
         self._fetcher = fetcher
 
-    def read(self, url: str) -> tuple[bytes, str | None]:
-        """Return the bytes behind `url`, and the name to keep, by which to read them again.
+    def locate(self, url: str) -> tuple[Callable[[], bytes], str | None]:
+        """Decide whether `url` may be read, and return what reads it and the name to keep.
 
-        The name is the real path of a file, the URL of what was fetched, None for ``data:``.
+        The name, by which to read it again, is the real path of a file, the URL of what is fetched,
+        None for ``data:``. Nothing is opened yet.
 
         Raises
         ------
         PictureError
-            Refused, not there, or too large; its reason is fit for a remote caller.
+            Refused; its reason is fit for a remote caller. So are those that the reader raises:
+            not there, or too large.
         """
         scheme = url.partition(":")[0].lower()
         if scheme == "data":
-            return read_data_url(url), None
+            return partial(read_data_url, url), None
         if scheme == "file":
             path = _path(url)
-            return _read_below(self._roots, path), path
+            return partial(_read_below, _root_of(self._roots, path), path), path
         if scheme not in _FETCHED_SCHEMES:
             raise _refused("expected a data:, file:, http(s): or oss: URL")
         if self._fetcher is None:
             raise _refused(f"this service has no access to the network, so no {scheme}: URLs")
-        return self._fetch(self._fetcher, url), url
+        return partial(_fetch, self._fetcher, url), url
 
-    @staticmethod
-    def _fetch(fetcher: Fetcher, url: str) -> bytes:
-        try:
-            data = fetcher(url)
-        except PictureError:
-            raise
-        except Exception as error:
-            raise _refused("the picture could not be fetched") from error
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"the fetcher must return bytes, got {type(data).__name__}")
-        if memoryview(data).nbytes > MAX_BYTES:
-            raise _refused(f"more than {MAX_BYTES // 2**20} MiB")
-        return bytes(data)
+    def read(self, url: str) -> tuple[bytes, str | None]:
+        """Return the bytes behind `url` and the name to keep; raises as `locate` does."""
+        reader, name = self.locate(url)
+        return reader(), name
 
 
 def _root(path: str | os.PathLike[str]) -> str:
@@ -109,11 +103,15 @@ def _path(url: str) -> str:
         raise _refused("the path of a file: URL is UTF-8") from error
 
 
-def _read_below(roots: tuple[str, ...], path: str) -> bytes:
+def _root_of(roots: tuple[str, ...], path: str) -> str:
     root = next((root for root in roots if Path(path).is_relative_to(root)), None)
     if root is None or path == root:
         # The same words whether or not there is such a file.
         raise _refused("not in a folder that this service may read")
+    return root
+
+
+def _read_below(root: str, path: str) -> bytes:
     try:
         return _read_nofollow(root, Path(path).relative_to(root).parts)
     except OSError as error:
@@ -140,6 +138,20 @@ def _read_nofollow(root: str, parts: tuple[str, ...]) -> bytes:
     if len(data) > MAX_BYTES:
         raise _refused(f"more than {MAX_BYTES // 2**20} MiB")
     return data
+
+
+def _fetch(fetcher: Fetcher, url: str) -> bytes:
+    try:
+        data = fetcher(url)
+    except PictureError:
+        raise
+    except Exception as error:
+        raise _refused("the picture could not be fetched") from error
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"the fetcher must return bytes, got {type(data).__name__}")
+    if memoryview(data).nbytes > MAX_BYTES:
+        raise _refused(f"more than {MAX_BYTES // 2**20} MiB")
+    return bytes(data)
 
 
 def _refused(reason: str) -> PictureError:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import facegrep
+from facegrep.engine import DEFAULT_LIBRARY
 from facegrep.engine._names import check_library_name, check_name
 
 NO_NAMES: list[Any] = [
@@ -140,7 +141,21 @@ def test_a_name_is_taken_as_it_is_or_refused(name: str) -> None:
         assert "/" in name or "\\" in name or name in (".", "..")
 
 
-@pytest.mark.parametrize("value", [-1.01, 1.01, float("nan"), float("inf"), True, "0.5", [], 2**70])
+@pytest.mark.parametrize(
+    "value",
+    [
+        -1.01,
+        1.01,
+        float("nan"),
+        float("inf"),
+        True,
+        "0.5",
+        [],
+        2**70,
+        10**310,
+        np.array([0.5, 0.6]),
+    ],
+)
 def test_a_threshold_is_a_cosine(engine: facegrep.Engine, value: Any) -> None:
     calls: list[Callable[[], object]] = [
         lambda: engine.create_library("new", dim=2, threshold=value),
@@ -165,6 +180,7 @@ def test_the_arguments_of_a_search_are_checked(engine: facegrep.Engine) -> None:
         ({"vector": [1, 2], "limit": -1}, "limit"),
         ({"vector": [1, 2], "offset": -1}, "offset"),
         ({"vector": [1, 2], "limit": True}, "limit"),
+        ({"vector": [1, 2], "limit": 2**70}, "limit"),
         ({"vector": [1, 2], "where": {"title": "x"}}, "title"),
         ({"vector": [1, 2], "where": {"utcCreate": {"gte": 2, "lte": 1}}}, "gte"),
         ({"vector": [1, 2], "where": {"intField1": {}}}, "intField1"),
@@ -185,6 +201,8 @@ def test_the_arguments_of_a_library_are_checked(engine: facegrep.Engine) -> None
         ({"model": "sface", "dim": 64}, facegrep.ModelMismatchError, "128"),
         ({"model": "yunet"}, facegrep.InvalidArgumentError, "yunet"),
         ({"model": "none such"}, facegrep.ModelError, "none such"),
+        ({"model": ""}, facegrep.InvalidArgumentError, "model"),
+        ({"model": 5}, facegrep.InvalidArgumentError, "model"),
         ({"dim": 2, "face_index": "on"}, facegrep.InvalidArgumentError, "face index"),
         ({"dim": 2, "config": 7}, facegrep.InvalidArgumentError, "config"),
     ]
@@ -194,6 +212,38 @@ def test_the_arguments_of_a_library_are_checked(engine: facegrep.Engine) -> None
     with pytest.raises(facegrep.AlreadyExistsError, match="'lib'"):
         engine.create_library("lib", dim=2)
     assert "new" not in [library.name for library in engine.libraries()]
+
+
+def test_arguments_of_other_types_are_refused_as_what_they_are(engine: facegrep.Engine) -> None:
+    media_id, fields, source = {"media_id": "n"}, "fields", b"x"
+    wrongs: list[tuple[Callable[[], object], str]] = [
+        (lambda: engine.delete("lib", 5), "media_ids"),  # type: ignore[arg-type]
+        (lambda: engine.delete("lib", "m"), "media_ids"),
+        (lambda: engine.delete("lib", b"m"), "media_ids"),  # type: ignore[arg-type]
+        (lambda: engine.delete("lib", ["m", 5]), r"media_ids\[1\]"),  # type: ignore[list-item]
+        (lambda: engine.media("lib", limit=2**70), "limit"),
+        (lambda: engine.update("lib", "m", fields=5), fields),  # type: ignore[arg-type]
+        (lambda: engine.update("lib", "m", fields=["intField1"]), fields),  # type: ignore[arg-type]
+        (lambda: engine.add(DEFAULT_LIBRARY, **media_id, source=source, fields=5), fields),  # type: ignore[arg-type]
+    ]
+    for call, words in wrongs:
+        with pytest.raises(facegrep.InvalidArgumentError, match=words):
+            call()
+    items = [{**media_id, "source": source, "fields": value} for value in (5, ["intField1"])]
+    left_out = engine.add_many(DEFAULT_LIBRARY, items, on_error="collect").errors
+    assert [str(error).partition(":")[0] for _, error in left_out] == [fields, fields]
+    assert engine.library("lib").media_count == 1
+
+
+def test_a_length_may_be_an_integer_of_numpy(engine: facegrep.Engine) -> None:
+    assert engine.create_library("numpy", dim=np.int64(3)).dim == 3  # type: ignore[arg-type]
+    engine.drop_library("numpy")
+
+
+@pytest.mark.parametrize("path", [5, None, b"store", "a\0b"])
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    with pytest.raises(facegrep.InvalidArgumentError, match="path"):
+        facegrep.open(path)
 
 
 def test_a_library_of_vectors_asks_for_a_threshold(engine: facegrep.Engine) -> None:

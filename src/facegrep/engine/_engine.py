@@ -167,7 +167,13 @@ def open(
         raise InvalidArgumentError(f"device: expected 'auto', 'cpu' or 'cuda', got {device!r}")
     if precision not in ("fp32", "int8"):
         raise InvalidArgumentError(f"precision: expected 'fp32' or 'int8', got {precision!r}")
-    store = Store.open(Path(path).absolute(), readonly=readonly, on_create=_first_library)
+    try:
+        directory = Path(path).absolute()
+    except TypeError:
+        directory = None
+    if directory is None or "\0" in str(directory):
+        raise InvalidArgumentError(f"path: expected that of a directory, got {path!r:.80}")
+    store = Store.open(directory, readonly=readonly, on_create=_first_library)
     return Engine(Shared(store, device, precision), DEFAULT_ACCOUNT)
 
 

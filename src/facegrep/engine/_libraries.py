@@ -143,13 +143,14 @@ def check_face_index(status: object) -> FaceIndexStatus:
 
 
 def _model_and_dim(model: str | None, dim: int | None) -> tuple[str | None, int]:
-    if dim is not None and not 1 <= check_count(dim, "dim") <= MAX_DIM:
-        raise InvalidArgumentError(f"dim: expected 1 to {MAX_DIM}, got {dim}")
-    if model is None and dim is not None:
-        return None, dim
-    manifest = embedder_manifest(model or DEFAULT_MODEL)
-    if dim not in (None, manifest.dim):
-        raise ModelMismatchError(f"dim: model {manifest.id!r} has {manifest.dim}, got {dim}")
+    length = None if dim is None else check_count(dim, "dim")
+    if length is not None and not 1 <= length <= MAX_DIM:
+        raise InvalidArgumentError(f"dim: expected 1 to {MAX_DIM}, got {length}")
+    if model is None and length is not None:
+        return None, length
+    manifest = embedder_manifest(DEFAULT_MODEL if model is None else model)
+    if length not in (None, manifest.dim):
+        raise ModelMismatchError(f"dim: model {manifest.id!r} has {manifest.dim}, got {length}")
     return manifest.id, manifest.dim
 
 

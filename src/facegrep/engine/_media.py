@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from facegrep._errors import InvalidArgumentError, NotFoundError, StoreCorrupt
+from facegrep._errors import NotFoundError, StoreCorrupt
 from facegrep.engine._names import (
     check_count,
     check_fields,
     check_library_name,
     check_name,
+    check_names,
     check_optional_name,
     check_text,
 )
@@ -174,9 +175,7 @@ class MediaOperations(EngineCore):
         NotFoundError
             No such library.
         """
-        if isinstance(media_ids, str):
-            raise InvalidArgumentError("media_ids: expected a list of ids, got one str")
-        checked = [check_name(media_id, "media_ids") for media_id in media_ids]
+        checked = check_names(media_ids, "media_ids")
         check_library_name(library)
         return self._writable.delete(self._find(library), checked)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 import numpy as np
 
 from facegrep._errors import InvalidArgumentError
 from facegrep._where import INT64_MAX, INT64_MIN
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_NAME_BYTES: Final = 512
 MAX_TEXT_BYTES: Final = 4096
@@ -67,6 +65,15 @@ def check_library_name(value: object, argument: str = "library") -> str:
     return name
 
 
+def check_names(values: object, argument: str) -> list[str]:
+    """Check names; the message says which one is none."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidArgumentError(
+            f"{argument}: expected a sequence of str, got one {type(values).__name__}"
+        )
+    return [check_name(value, f"{argument}[{number}]") for number, value in enumerate(values)]
+
+
 def check_optional_name(value: object, argument: str) -> str | None:
     """Check a name that may be absent."""
     return None if value is None else check_name(value, argument)
@@ -107,6 +114,8 @@ def check_fields(fields: Mapping[str, object] | None) -> dict[str, int | str | N
     """Check the custom fields of one asset; those that are ``None`` or missing it does not have."""
     if fields is None:
         return {}
+    if not isinstance(fields, Mapping):
+        raise InvalidArgumentError(f"fields: expected a mapping, got {type(fields).__name__}")
     unknown = next((name for name in fields if name not in CUSTOM_FIELDS), None)
     if unknown is not None:
         raise InvalidArgumentError(
@@ -129,16 +138,15 @@ def check_threshold(value: object) -> float | None:
         value, (int, float, np.integer, np.floating)
     ):
         raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {value!r:.80}")
-    number = float(value)
-    if not -1.0 <= number <= 1.0:
-        raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {number!r}")
-    return number
+    if not -1 <= value <= 1:
+        raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {value!r:.80}")
+    return float(value)
 
 
 def check_count(value: object, argument: str) -> int:
     """Check a number of things, 0 or more."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise InvalidArgumentError(f"{argument}: expected an int, got {value!r:.80}")
-    if value < 0:
-        raise InvalidArgumentError(f"{argument}: expected 0 or more, got {value}")
+    if not 0 <= value <= INT64_MAX:
+        raise InvalidArgumentError(f"{argument}: expected 0 to 2**63 - 1, got {value}")
     return int(value)

@@ -150,7 +150,7 @@ class SearchOperations(EngineCore):
         """Return the cosine that is required, and why that one."""
         if threshold is None:
             return None, "none: the best, whatever their score"
-        if threshold != "library":
+        if not isinstance(threshold, str) or threshold != "library":
             return check_threshold(threshold), "asked for"
         if library.threshold is not None:
             return library.threshold, f"set for library {library.name!r}"

@@ -21,7 +21,7 @@ from facegrep.engine._names import (
     check_field,
     check_int64,
     check_library_name,
-    check_name,
+    check_names,
     check_optional_name,
 )
 from facegrep.engine._results import AddManyResult
@@ -136,11 +136,12 @@ class _Rows:
         vectors: ArrayLike,
         fields: Mapping[str, Sequence[int | str | None]] | None,
     ) -> None:
-        if isinstance(media_ids, str):
-            raise InvalidArgumentError("media_ids: expected a sequence of ids, got one str")
-        ids = [check_name(media_id, f"media_ids[{i}]") for i, media_id in enumerate(media_ids)]
+        ids = check_names(media_ids, "media_ids")
         self.row_count = len(ids)
-        self._vectors = np.asarray(vectors)
+        # An array is converted piece by piece: it may be a memory map.
+        if not isinstance(vectors, np.ndarray):
+            vectors = _real_float32(vectors, "vectors")
+        self._vectors: NDArray[np.generic] = vectors
         if self._vectors.ndim != 2 or len(self._vectors) != len(ids):
             raise InvalidArgumentError(
                 f"vectors: expected shape ({len(ids)}, {library.dim}), got {self._vectors.shape}"
@@ -267,9 +268,9 @@ def _checked_columns(
             raise InvalidArgumentError(
                 f"fields: expected some of {', '.join(FIELD_NAMES)}, got {name!r:.80}"
             )
-        if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)):
+        column = values.tolist() if isinstance(values, np.ndarray) and values.ndim == 1 else values
+        if isinstance(column, (str, bytes)) or not isinstance(column, Sequence):
             raise InvalidArgumentError(f"fields[{name!r}]: expected a sequence of {count} values")
-        column = values.tolist() if isinstance(values, np.ndarray) else list(values)
         if len(column) != count:
             raise InvalidArgumentError(
                 f"fields[{name!r}]: expected {count} values, one a row, got {len(column)}"
@@ -285,7 +286,7 @@ def _checked_value(name: str, value: object) -> int | str | None:
     if name == "namespace":
         return check_optional_name(value, argument)
     if name == "mediaType":
-        if value is not None and value not in _MEDIA_TYPES:
+        if value is not None and not (isinstance(value, str) and value in _MEDIA_TYPES):
             raise InvalidArgumentError(
                 f"{argument}: expected {', '.join(_MEDIA_TYPES)} or None, got {value!r:.80}"
             )

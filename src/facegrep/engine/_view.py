@@ -13,6 +13,7 @@ from facegrep._errors import (
     StoreReadOnly,
 )
 from facegrep.engine._indexes import Indexes
+from facegrep.engine._names import check_name
 from facegrep.store import LibraryRow, Store, find_library
 from facegrep.vision import EmbedderManifest, FaceAnalyzer, load_manifest
 
@@ -63,11 +64,11 @@ def embedder_manifest(model: str) -> EmbedderManifest:
     Raises
     ------
     InvalidArgumentError
-        It is a detector.
+        It is a detector, or no name.
     ModelError
         There is none, or it is not valid.
     """
-    manifest = load_manifest(model).manifest
+    manifest = load_manifest(check_name(model, "model")).manifest
     if not isinstance(manifest, EmbedderManifest):
         raise InvalidArgumentError(f"model {model!r} finds faces, but does not embed them")
     return manifest

@@ -197,6 +197,10 @@ def test_photos_of_one_person_are_fused_by_the_detectors_scores(engine: facegrep
     mean = scores["m"] * one.embedding + scores["n"] * other.embedding
     np.testing.assert_allclose(both.embedding, mean / np.linalg.norm(mean), atol=1e-6)
     assert both.query_faces == 2
+    assert both.query_boxes == (*one.query_boxes, *other.query_boxes)
+    assert both.page(0, 1).query_boxes == both.query_boxes
+    assert one.query_boxes == (engine.get("lib", "m").faces[0].box,)
+    assert found(engine, None, vector=one.embedding).query_boxes == ()
     assert min(both.scores) > min(one.scores)
     np.testing.assert_array_equal(found(engine, [MACRON]).embedding, one.embedding)
     with pytest.raises(facegrep.InvalidArgumentError, match="empty"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from facegrep import Engine
     from facegrep.engine import Hit, SearchResult
+    from facegrep.vision import Box
 
 # Decoding a photo of 12 megapixels takes 0.1 s and 80 MB, most of it without the GIL.
 _READERS: Final = min(4, os.cpu_count() or 1)
@@ -41,7 +42,7 @@ def search_on_page(
     return Search(
         library=library,
         total=result.total if result.threshold is not None else len(everything),
-        query=_query_photos(engine, pictures, result.model),
+        query=_query_photos(pictures, result.query_boxes),
         matches=_photos(engine, library, everything),
         threshold=result.threshold,
         facts=facts,
@@ -54,15 +55,11 @@ def made_now() -> str:
     return f"Made by facegrep {metadata.version('facegrep')}, {now}."
 
 
-def _query_photos(engine: Engine, pictures: Sequence[str], model: str) -> list[Photo]:
-    """Mark the largest face in each, which is the one that was searched for."""
-    pixels = [read_picture(path).pixels for path in pictures]
-    # A result does not say where the face was. The analyzer that searched is asked again: another
-    # one would take two seconds to load.
-    found = engine._shared.analyzer(model).detect(pixels)
+def _query_photos(pictures: Sequence[str], boxes: Sequence[Box]) -> list[Photo]:
+    """Mark the faces that were searched for, one in each picture."""
     return [
-        Photo(Path(path).name, thumbnail(one, seen.faces[0].box if seen.faces else None))
-        for path, one, seen in zip(pictures, pixels, found, strict=True)
+        Photo(Path(path).name, thumbnail(read_picture(path).pixels, box))
+        for path, box in zip(pictures, boxes, strict=True)
     ]
 
 

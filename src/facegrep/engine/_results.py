@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -246,6 +246,8 @@ class SearchResult:
         The library's model; what ran it for this query, ``None`` when the query was a vector.
     query_faces
         Usable faces in the query pictures, of each of which the largest was taken; 0 for a vector.
+    query_boxes
+        Where those largest faces are, one a picture, in px of it upright; empty for a vector.
     embedding
         float32 ``(dim,)``: what was searched for.
     """
@@ -258,6 +260,7 @@ class SearchResult:
     model: str | None
     provider: str | None
     query_faces: int
+    query_boxes: tuple[Box, ...]
     embedding: NDArray[np.float32] = field(repr=False)
     answer: Answer = field(repr=False)
     _cut: Callable[[Answer, int, int], Page] = field(repr=False)
@@ -286,19 +289,7 @@ class SearchResult:
             The engine was closed.
         """
         hits, total = self._cut(self.answer, offset, limit)
-        return SearchResult(
-            hits=hits,
-            total=total,
-            threshold=self.threshold,
-            threshold_reason=self.threshold_reason,
-            plan=self.plan,
-            model=self.model,
-            provider=self.provider,
-            query_faces=self.query_faces,
-            embedding=self.embedding,
-            answer=self.answer,
-            _cut=self._cut,
-        )
+        return replace(self, hits=hits, total=total)
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)

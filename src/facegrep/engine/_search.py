@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from facegrep._where import Where
     from facegrep.media._picture import PictureSource
     from facegrep.store import LibraryRow
-    from facegrep.vision import Analysis, FaceAnalyzer
+    from facegrep.vision import Analysis, Box, FaceAnalyzer
 
 Threshold: TypeAlias = float | Literal["library"] | None
 
@@ -38,8 +38,9 @@ Threshold: TypeAlias = float | Literal["library"] | None
 @dataclass(frozen=True, slots=True)
 class _Query:
     embedding: NDArray[np.float32]
-    faces: int
-    provider: str | None
+    provider: str | None = None
+    faces: int = 0
+    boxes: tuple[Box, ...] = ()
 
 
 class SearchOperations(EngineCore):
@@ -138,6 +139,7 @@ class SearchOperations(EngineCore):
             model=row.model,
             provider=query.provider,
             query_faces=query.faces,
+            query_boxes=query.boxes,
             embedding=query.embedding,
             answer=answer,
             _cut=self._cut,
@@ -177,7 +179,7 @@ class SearchOperations(EngineCore):
                     f"vector: library {library.name!r} takes shape ({library.dim},), got "
                     f"{embedding.shape}"
                 )
-            return _Query(embedding, 0, None)
+            return _Query(embedding)
         analyzer = self._analyzer_of(library)
         if not isinstance(picture, (list, tuple)):
             return _fused(analyzer, [cast("PictureSource", picture)])
@@ -188,20 +190,22 @@ class SearchOperations(EngineCore):
 
 def _fused(analyzer: FaceAnalyzer, sources: Sequence[PictureSource]) -> _Query:
     """Embed the largest face of each picture, one picture in memory at a time, and fuse them."""
-    count, total = 0, np.zeros(analyzer.dim, dtype=np.float64)
+    count, boxes, total = 0, [], np.zeros(analyzer.dim, dtype=np.float64)
     for number, source in enumerate(sources):
         analysis = analyzer.analyze([read_picture(source).pixels])[0]
         if not analysis.faces:
             raise _no_face(analysis, f"picture[{number}]" if len(sources) > 1 else "picture")
         face = analysis.faces[0]
         count += len(analysis.faces)
+        boxes.append(face.box)
         total += face.score * (face.embedding / np.linalg.norm(face.embedding))
     if len(sources) == 1:
-        return _Query(face.embedding, count, analyzer.provider)
+        return _Query(face.embedding, analyzer.provider, count, tuple(boxes))
     norm = np.linalg.norm(total)
     if not norm:  # opposite faces, and nothing in between
         raise InvalidArgumentError("picture: these faces cancel each other out; give photos of one")
-    return _Query((total / norm).astype(np.float32), count, analyzer.provider)
+    fused = (total / norm).astype(np.float32)
+    return _Query(fused, analyzer.provider, count, tuple(boxes))
 
 
 def _no_face(analysis: Analysis, name: str) -> NoFaceError:

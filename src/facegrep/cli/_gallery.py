@@ -27,13 +27,20 @@ _READERS: Final = min(4, os.cpu_count() or 1)
 
 
 def search_on_page(
-    engine: Engine, library: str, pictures: Sequence[str], result: SearchResult
+    engine: Engine,
+    library: str,
+    pictures: Sequence[str],
+    result: SearchResult,
+    *,
+    where: str | None = None,
 ) -> Search:
     """Show a search with *every* match, or without a threshold those that were asked for."""
     if result.model is None:
         raise FacegrepError("a page shows searches with a picture, and this library has no model")
     everything = result if result.threshold is None else result.page(0, max(result.total, 1))
     facts = []
+    if where is not None:
+        facts.append(("only where", where))
     if result.threshold is not None:
         facts.append(("score needed", f"{result.threshold:.3f} ({result.threshold_reason})"))
     if result.query_faces > len(pictures):

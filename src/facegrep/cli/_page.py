@@ -122,7 +122,7 @@ def _search(search: Search) -> Iterator[str]:
         yield from (_match(photo, search.threshold) for photo in search.matches)
         yield "</ol>\n"
     else:
-        yield '<p class="none">Nobody in this library looks enough like this person.</p>\n'
+        yield '<p class="none">Nobody here looks enough like this person.</p>\n'
     yield "</section>\n"
 
 
@@ -138,7 +138,7 @@ def _match(photo: Photo, threshold: float | None) -> str:
     folder, _, name = photo.name.rpartition("/")
     face = photo.thumbnail.face if photo.thumbnail else None
     close_up = f'<img class="face" alt="" src="{_data_url(face)}">' if face else ""
-    under = f'<p class="folder">{_text(folder)}/</p>' if folder else ""
+    under = f'<p class="folder">{_text(f"{folder}/")}</p>' if folder else ""
     score = "" if photo.score is None else f'<span class="score">{photo.score:.3f}</span>'
     return (
         f'<li class="match"><div class="frame">{_picture(photo)}</div>'

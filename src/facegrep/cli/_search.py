@@ -18,7 +18,7 @@ from facegrep.cli._options import (
     read_threshold,
     read_where,
 )
-from facegrep.cli._output import console, show_json, show_note, show_remark, show_table
+from facegrep.cli._output import console, counted, show_json, show_note, show_remark, show_table
 
 if TYPE_CHECKING:
     from facegrep.engine import SearchResult
@@ -67,7 +67,7 @@ def search(
 
         facegrep search grandma.jpg --library family
 
-        facegrep search a.jpg b.jpg --where '{"intField1": {"gte": 1950, "lte": 1970}}'
+        facegrep search a.jpg b.jpg --where '{"intField1": {"gte": 1950}}'
 
         facegrep search grandma.jpg --html found.html
     """
@@ -88,7 +88,7 @@ def search(
             from facegrep.cli._page import write_page
 
             with console(stderr=True).status(f"cutting {result.total} thumbnails"):
-                page = search_on_page(engine, library, pictures, result)
+                page = search_on_page(engine, library, pictures, result, where=where)
                 write_page(html, [page], made=made_now())
             show_note(f"wrote {html}")
 
@@ -98,7 +98,7 @@ def show_result(result: SearchResult) -> None:
     if result.threshold is None:
         title = f"the best {len(result)} of {result.total} with a face"
     else:
-        matches = "1 match" if result.total == 1 else f"{result.total} matches"
+        matches = counted(result.total, "match", "matches")
         title = f"{matches} with a score of {result.threshold:.3f} or more"
     if result.total:
         show_table(

@@ -111,6 +111,13 @@ def test_the_page_has_the_query_and_every_match(store: Path, tmp_path: Path) -> 
     assert "4 photos match this face" in text
 
 
+def test_a_page_says_by_what_it_was_filtered(store: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    filtered = ("-l", "people", "--where", '{"strField1": "other"}', "--html", page)
+    run(store, "search", QUERY, *filtered)
+    assert "only where</bdi> <b><bdi>{&quot;strField1&quot;: &quot;other&quot;}" in page.read_text()
+
+
 def test_a_source_that_changed_or_went_is_a_note_on_the_page(
     photos: Path, store: Path, tmp_path: Path
 ) -> None:
@@ -206,7 +213,7 @@ def test_adding_again_changes_nothing_and_bad_files_are_left_out_by_name(
     shared = ["--library", "people", "--field", "strField1=portrait"]
     result = run(own_store, "add", ".", bad, "absent.jpg", *shared)
     assert result.exit_code == 1
-    assert "1 added, 4 already there; 1 faces" in result.stdout
+    assert "1 added, 4 already there; 1 face\n" in result.stdout
     for name in ("empty.jpg", "\\x1b[2J.png", "absent.jpg"):
         assert name in result.stdout
     assert "\x1b" not in result.output
@@ -226,14 +233,20 @@ def test_deleted_media_are_gone_and_unknown_ids_are_told(own_store: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["search", str(QUERY), "-l", "none"], "library 'none' does not exist"),
+        (
+            ["search", str(QUERY), "-l", "none"],
+            "library 'none' does not exist; see `facegrep libraries`",
+        ),
         (["search", "absent.jpg", "-l", "people"], "absent.jpg"),
         (["search", str(QUERY), "-l", "people", "--where", '{"colour": 1}'], "colour"),
         (
             ["search", str(QUERY), "-l", "people", "--html", "/no/such/folder/a.html"],
             "cannot write",
         ),
-        (["media", "none.jpg", "-l", "people"], "media 'none.jpg' does not exist"),
+        (
+            ["media", "none.jpg", "-l", "people"],
+            "media 'none.jpg' does not exist; see `facegrep media`",
+        ),
         (["delete", "x", "-l", "none"], "library 'none' does not exist"),
     ],
     ids=range(6),
@@ -256,6 +269,23 @@ def test_reading_a_store_that_is_not_there_does_not_make_one(tmp_path: Path) -> 
         assert "facegrep: " in result.stderr or words == ["doctor"]
         assert not (tmp_path / "store").exists()
     assert "`facegrep add` makes one" in run(tmp_path / "store", "media").stderr
+
+
+def test_an_interrupted_add_keeps_what_was_added_and_says_so(
+    own_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facegrep import Engine
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "add_many", interrupted)
+    result = run(own_store, "add", QUERY, "-l", "people")
+    assert result.exit_code == 130
+    assert result.stderr == (
+        "interrupted; what was added is kept, and the same command adds the rest\n"
+    )
+    assert run_json(own_store, "search", QUERY, "-l", "people")["total"] == 1
 
 
 def test_adding_nothing_makes_no_store(tmp_path: Path) -> None:

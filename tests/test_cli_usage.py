@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from facegrep.cli._add import add
 from facegrep.cli._app import app
+from facegrep.cli._call import call
 from facegrep.cli._doctor import has_wal_reset_bug
 from facegrep.cli._options import default_store
-from facegrep.cli._output import printable
+from facegrep.cli._output import counted, printable, show_table
+from facegrep.cli._search import search
 
 COMMANDS = ("add", "search", "call", "libraries", "media", "delete", "doctor", "demo")
 
@@ -30,10 +35,29 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert "\x1b" not in result.output
 
 
-def test_help_has_examples_and_the_exit_codes() -> None:
+def test_help_has_the_exit_codes_and_examples_to_copy() -> None:
     assert "1  it ran, and something failed" in run("--help").output
-    for command in ("add", "search", "call"):
-        assert f"    facegrep {command} " in run(command, "--help").output
+    for command, function in (("add", add), ("search", search), ("call", call)):
+        shown = {line.strip() for line in run(command, "--help").output.splitlines()}
+        meant = inspect.cleandoc(function.__doc__ or "").splitlines()
+        examples = [line.strip() for line in meant if line.startswith("    ")]
+        assert any(line.startswith(f"facegrep {command} ") for line in examples)
+        assert shown.issuperset(examples), "80 columns fold what is longer"
+
+
+def test_a_narrow_terminal_folds_names_and_never_numbers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = Console(width=34)
+    monkeypatch.setattr("facegrep.cli._output.console", lambda: narrow)
+    cells = {"": 1, "score": "0.9999", "media": "a" * 80, "face at": "238, 188", "faces": 1}
+    show_table(cells, [cells.values()], numbers=frozenset(cells.keys() - {"media"}))
+    assert "1  0.9999  aaaaaa  238, 188      1\n" in capsys.readouterr().out
+
+
+def test_one_thing_is_not_counted_as_many() -> None:
+    assert counted(1, "face", "faces") == "1 face"
+    assert counted(1000, "face", "faces") == "1,000 faces"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +68,9 @@ def test_help_has_examples_and_the_exit_codes() -> None:
         (["add", "x", "--field", "intField1"], "expected intField1="),
         (["add", "x", "--field", "colour=red"], "expected intField1="),
         (["add", "x", "--field", "intField1=many"], "takes an integer"),
+        (["add", "x", "--field", f"intField1={2**63}"], "takes an integer of 64 bits"),
+        (["add", "x", "--field", "intField1=1_0"], "takes an integer"),
+        (["add", "x", ""], "expected photos or folders"),
         (["add", "x", "--field", "strField1=a", "--field", "strField1=b"], "given twice"),
         (["search", "x", "--threshold", "2"], "expected a cosine"),
         (["search", "x", "--threshold", "nan"], "expected a cosine"),

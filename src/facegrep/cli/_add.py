@@ -28,7 +28,7 @@ from facegrep.cli._options import (
     StoreOption,
     read_fields,
 )
-from facegrep.cli._output import console, show_json, show_note, show_table
+from facegrep.cli._output import console, counted, show_json, show_note, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,6 +67,8 @@ def add(
     import facegrep
     from facegrep.engine import AddManyResult
 
+    if "" in paths:  # "$UNSET": Path("") is the current folder
+        raise typer.BadParameter("expected photos or folders, got ''", param_hint="PATHS")
     fields = read_fields(field)
     found, failed = _find(paths)
     created, result = False, AddManyResult(0, 0, 0)
@@ -75,7 +77,11 @@ def add(
             created = _ensure_library(engine, library)
             if created:
                 show_note(f"created the library {library!r}")
-            result = add_files(engine, library, found, fields=fields, namespace=namespace)
+            try:
+                result = add_files(engine, library, found, fields=fields, namespace=namespace)
+            except KeyboardInterrupt:
+                show_note("interrupted; what was added is kept, and the same command adds the rest")
+                raise
     failed += ((media_id, _reason(error)) for media_id, error in result.errors)
     if as_json:
         show_json(
@@ -89,8 +95,9 @@ def add(
             }
         )
     else:
-        already = f", {result.unchanged} already there" if result.unchanged else ""
-        console().print(f"{result.added} added{already}; {result.faces} faces", style="bold")
+        already = f", {result.unchanged:,} already there" if result.unchanged else ""
+        faces = counted(result.faces, "face", "faces")
+        console().print(f"{result.added:,} added{already}; {faces}", style="bold")
         if failed:
             show_table(["left out", "why"], failed)
     if failed:

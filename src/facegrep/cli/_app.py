@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from facegrep._errors import FacegrepError, StoreNotFound
+from facegrep._errors import FacegrepError, NotFoundError, StoreNotFound
 from facegrep.cli._add import add
 from facegrep.cli._bench import bench
 from facegrep.cli._call import call
@@ -51,6 +51,10 @@ class _OneLineErrors(TyperGroup):
         except StoreNotFound as error:
             where = str(error).partition(";")[0]
             show_error(f"{where}; `facegrep add` makes one, --store names another")
+            raise typer.Exit(1) from error
+        except NotFoundError as error:
+            what = "libraries" if error.kind == "library" else "media"
+            show_error(f"{error.kind} {error.name!r} does not exist; see `facegrep {what}`")
             raise typer.Exit(1) from error
         except FacegrepError as error:
             show_error(str(error))

@@ -38,8 +38,8 @@ def call(
 
     [bold]Examples[/bold]
 
-        facegrep call SearchMediaByFace PersonImageUrl=@grandma.jpg FaceSearchToken=t1 \
-            SearchLibName=family PageSize=20
+        facegrep call SearchMediaByFace PersonImageUrl=@grandma.jpg \
+            FaceSearchToken=t1 SearchLibName=family PageSize=20
 
         facegrep call CreateSearchLib SearchLibName=archive
     """

@@ -12,7 +12,7 @@ import typer
 
 from facegrep._errors import FacegrepError
 from facegrep.cli._options import DeviceOption, PrecisionOption
-from facegrep.cli._output import console, show_json, show_remark, show_table
+from facegrep.cli._output import console, counted, show_json, show_remark, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,5 +134,5 @@ def _run(
 def _add(engine: Engine, folder: Path, names: Sequence[str]) -> None:
     for name in names:
         added = engine.add(LIBRARY, media_id=name, source=folder / name)
-        faces = "1 face" if len(added.faces) == 1 else f"{len(added.faces)} faces"
+        faces = counted(len(added.faces), "face", "faces")
         console().print(f"  {name}: {faces}", markup=False)

@@ -14,7 +14,7 @@ import typer
 
 from facegrep._errors import FacegrepError, StoreNotFound
 from facegrep.cli._options import JsonOption, StoreOption
-from facegrep.cli._output import show_error, show_json, show_table
+from facegrep.cli._output import counted, show_error, show_json, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ def _store(path: Path) -> Iterator[Finding]:
     try:
         with facegrep.open(path, readonly=True) as engine:
             libraries = engine.libraries()
-            yield Finding("store", f"{path}: {len(libraries)} libraries")
+            yield Finding("store", f"{path}: {counted(len(libraries), 'library', 'libraries')}")
             for library in libraries:
                 yield _library(engine, library)
     except StoreNotFound:
@@ -107,7 +107,7 @@ def _store(path: Path) -> Iterator[Finding]:
 
 def _library(engine: Engine, library: Library) -> Finding:
     """Search it once: that reads every vector and compares its checksum."""
-    value = f"{library.media_count} media, {library.face_count} faces"
+    value = f"{library.media_count:,} media, {counted(library.face_count, 'face', 'faces')}"
     if library.face_index == "active":
         try:
             engine.search(library.name, vector=np.ones(library.dim, np.float32), threshold=None)

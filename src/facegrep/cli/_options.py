@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -82,12 +83,13 @@ def read_fields(pairs: list[str] | None) -> dict[str, int | str]:
 
 
 def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
+    # int() alone takes "1_0" and the digits of every script.
+    number = int(text) if re.fullmatch(r"-?[0-9]{1,19}", text) else 2**63
+    if not -(2**63) <= number < 2**63:
         raise typer.BadParameter(
-            f"intField1 takes an integer, got {text[:40]!r}", param_hint="--field"
-        ) from error
+            f"intField1 takes an integer of 64 bits, got {text[:40]!r}", param_hint="--field"
+        )
+    return number
 
 
 def read_threshold(text: str) -> float | Literal["library"] | None:

@@ -14,6 +14,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rich.console import JustifyMethod
+
 _PIPE_COLUMNS = 400
 
 
@@ -58,6 +60,11 @@ def show_remark(message: str) -> None:
     console().print(Text(printable(message), style="dim"), soft_wrap=True)
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """``1 face``, ``2 faces``, ``1,000 faces``."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def show_table(
     columns: Iterable[str],
     rows: Iterable[Iterable[object]],
@@ -65,12 +72,14 @@ def show_table(
     title: str = "",
     numbers: frozenset[str] = frozenset(),
 ) -> None:
-    """Print a table; columns named in `numbers` are aligned to the right, long cells are folded."""
+    """Print a table; long cells are folded, but for columns of `numbers`, aligned to the right."""
     if title:
         console().print(Text(printable(title), style="bold"), soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        number = column in numbers
+        justify: JustifyMethod = "right" if number else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=number)
     for row in rows:
         table.add_row(*(Text(printable("-" if cell is None else str(cell))) for cell in row))
     console().print(table)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import facegrep
-from facegrep.engine import Item, SearchResult
+from facegrep.engine import Item, SearchResult, _group
 
 PORTRAITS = Path(__file__).parent / "data" / "portraits"
 MACRON = PORTRAITS / "Emmanuel_Macron" / "person_a_1.jpg"
@@ -352,6 +352,21 @@ def test_without_an_active_index_pictures_wait_and_are_analysed_when_it_comes(
     engine.set_face_index("lib", "deactive")
     assert engine.set_face_index("lib", "active", fetch=fetch).analysed == 2
     assert fetched == ["https://host/m"]
+
+
+def test_what_waits_for_its_analysis_is_committed_in_bounded_groups(
+    engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_group, "GROUP_S", 1e9)
+    monkeypatch.setattr(_group, "GROUP_BYTES", 3 * 32 * 32 * 3)
+    engine.set_face_index("lib", None)
+    items = (
+        {"media_id": f"{number}", "source": np.full((32, 32, 3), number, dtype=np.uint8)}
+        for number in range(10)
+    )
+    done: list[int] = []
+    engine.add_many("lib", items, progress=lambda count, _: done.append(count))
+    assert done == [3, 6, 9, 10]
 
 
 def test_an_interrupted_activation_is_taken_up(

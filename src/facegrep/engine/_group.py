@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 GROUP_ASSETS: Final = 256
 GROUP_S: Final = 1.0
 """A commit costs about 3 ms beside a picture's 20; a second is what a crash may take back."""
+GROUP_BYTES: Final = 64 << 20
+"""Of content kept for a later analysis: an array of 25 megapixels alone has 75 MB."""
 
 
 class Group:
@@ -36,6 +38,7 @@ class Group:
         self._total = total
         self._assets: list[tuple[int, NewAsset]] = []
         self._since = time.monotonic()
+        self._bytes = 0
         self._taken = 0
         self._added = 0
         self._unchanged = 0
@@ -45,10 +48,15 @@ class Group:
     def take(self, asset: NewAsset) -> None:
         """Put an asset into the next commit."""
         if not self._assets:
-            self._since = time.monotonic()
+            self._since, self._bytes = time.monotonic(), 0
         self._assets.append((self._taken, asset))
+        self._bytes += 0 if asset.pending is None else len(asset.pending[0])
         self._taken += 1
-        if len(self._assets) >= GROUP_ASSETS or time.monotonic() - self._since >= GROUP_S:
+        if (
+            len(self._assets) >= GROUP_ASSETS
+            or self._bytes >= GROUP_BYTES
+            or time.monotonic() - self._since >= GROUP_S
+        ):
             self.commit()
 
     def refuse(self, media_id: str, error: FacegrepError) -> None:

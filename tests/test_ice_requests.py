@@ -112,6 +112,10 @@ def minimal(action: type[requests.Request]) -> dict[str, str]:
 EVERY_PARAMETER = [(action, name) for action in ACTIONS for name in parameters(action)]
 
 
+def snake_case(name: str) -> str:
+    return re.sub(r"\B([A-Z])", r"_\1", name).lower()
+
+
 def refusal(action: type[requests.Request], params: object) -> IceError:
     with pytest.raises(IceError) as caught:
         read_request(action, params)
@@ -192,7 +196,7 @@ def test_every_parameter_takes_what_is_good_and_refuses_the_rest_by_name(
 
 
 @pytest.mark.parametrize(("action", "name"), EVERY_PARAMETER)
-def test_values_are_strings_and_names_are_not_flattened(
+def test_values_are_strings_and_names_are_spelled_as_they_are(
     action: type[requests.Request], name: str
 ) -> None:
     for value in (1, None, True, b"a", ["a"], {"intField1": 1}):
@@ -200,12 +204,13 @@ def test_values_are_strings_and_names_are_not_flattened(
         assert (error.http_status, error.code) == (400, "InvalidParameter")
         assert f'"{name}"' in error.message
     assert "Unicode" in refusal(action, minimal(action) | {name: "a\ud800"}).message
-    for key in (f"{name}.intField1.1", f"{name}.strField1", f"{name}.1"):
+    spellings = (name.lower(), name[0].lower() + name[1:], snake_case(name))
+    for key in (f"{name}.intField1.1", f"{name}.strField1", f"{name}.1", *spellings):
         assert f'"{name}"' in refusal(action, minimal(action) | {key: "1"}).message
 
 
 def test_unknown_names_are_ignored_and_no_mapping_is_refused() -> None:
-    params: dict[Any, str] = {"SearchLibName": "a", "RegionId": "x", "searchlibname": "b", 5: "c"}
+    params: dict[Any, str] = {"SearchLibName": "a", "RegionId": "x", "Lib": "b", 5: "c"}
     assert read_request(requests.QuerySearchLib, params).search_lib_name == "a"
     not_mappings: tuple[object, ...] = (None, [], "SearchLibName=a")
     for wrong in not_mappings:

@@ -1,7 +1,7 @@
 """What each action takes: one struct an action, one annotated type a kind of parameter.
 
 Values arrive as strings. An empty optional one counts as absent; names that an action does not
-take are ignored, as gateways do - except for `Filter.strField1`-like ones (see `read_request`).
+take are ignored, as gateways do - except for misspelled ones (see `_refuse_misspelled`).
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def read_request(kind: type[R], params: object) -> R:
     if not isinstance(params, Mapping):
         got = type(params).__name__
         raise IceError(400, "InvalidParameter", f"Expected a mapping of parameters, got {got}.")
-    _refuse_flattened(kind, params)
+    _refuse_misspelled(kind, params)
     given = {name: _text(name, params.get(name, "")) for name, *_ in _parameters(kind)}
     for name, _, _, required in _parameters(kind):
         if required and not given[name]:
@@ -242,11 +242,16 @@ def _text(name: str, raw: object) -> str:
     return raw
 
 
-def _refuse_flattened(kind: type[Request], params: Mapping[object, object]) -> None:
-    # The vendor's SDK turns a dict given for CustomFilters into `CustomFilters.strField1=x`.
-    # Ignored as unknown names are, it would widen the answer to what the caller filtered out.
-    known = {name for name, *_ in _parameters(kind)}
+def _refuse_misspelled(kind: type[Request], params: Mapping[object, object]) -> None:
+    """Refuse `customFilters`, `custom_filters`, and what the vendor's SDK makes of a dict.
+
+    That is `CustomFilters.strField1=x`. Ignored as unknown names are, they would widen the answer
+    to what the caller filtered out, or search another library.
+    """
+    known = {name.lower(): name for name, *_ in _parameters(kind)}
     for key in map(str, params):
-        name, dot, _ = key.partition(".")
-        if dot and name in known:
-            raise invalid_parameter(name, f"expected one JSON text, got the flattened name {key!r}")
+        plain, dot, _ = key.partition(".")
+        name = known.get(plain.replace("_", "").lower())
+        if name is not None and key != name:
+            expected = "one JSON text" if dot else "this spelling"
+            raise invalid_parameter(name, f"expected {expected}, got the name {key!r}")

@@ -90,7 +90,8 @@ class Service:
             For example ``"SearchMediaByFace"``.
         params
             The request's parameters as they came: strings, JSON ones too. An empty optional one
-            counts as absent; names that the action does not have are ignored.
+            counts as absent; names that the action does not have are ignored, unless they are one
+            that it has in another spelling (``customFilters``): that is refused.
 
         Returns
         -------

@@ -34,17 +34,17 @@ std::size_t add(FaceIndex& index, const py::object& media_ids, const py::array& 
 }
 
 std::size_t add_codes(FaceIndex& index, const py::object& media_ids, const py::array& codes,
-                      const py::dict& fields, const py::array_t<std::int64_t>& keys) {
+                      const py::dict& fields, const py::array& keys) {
   IncomingFaces incoming;
   incoming.codes = rows_of<std::int8_t>(codes, "codes", index.dim());
   const auto rows = static_cast<std::size_t>(codes.shape(0));
-  if (keys.ndim() != 1 || static_cast<std::size_t>(keys.shape(0)) != rows) {
-    throw InvalidArgument("keys: expected one a row");
+  if (!keys.dtype().is(py::dtype::of<std::int64_t>()) || keys.ndim() != 1 ||
+      static_cast<std::size_t>(keys.shape(0)) != rows) {
+    throw InvalidArgument("keys: expected int64, one a row");
   }
+  const auto values = keys.unchecked<std::int64_t, 1>();
   incoming.keys.reserve(rows);
-  for (std::size_t row = 0; row < rows; ++row) {
-    incoming.keys.push_back(keys.at(static_cast<py::ssize_t>(row)));
-  }
+  for (py::ssize_t row = 0; row < values.shape(0); ++row) incoming.keys.push_back(values(row));
   return add_rows(index, media_ids, std::move(incoming), rows, fields);
 }
 
@@ -72,11 +72,14 @@ py::array_t<std::int8_t> codes(const FaceIndex& index, const py::object& media_i
 std::vector<Result> search(const FaceIndex& index, const py::array& queries,
                            std::optional<double> threshold, std::size_t limit, std::size_t offset,
                            const py::list& where, std::size_t threads) {
-  const float* values = rows_of<float>(queries, "queries", index.dim());
+  const float* rows = rows_of<float>(queries, "queries", index.dim());
   const auto count = static_cast<std::size_t>(queries.shape(0));
+  // A copy: without the GIL others may write to the array, and a query has to be the same one when
+  // its norm is taken, when it is quantised and at every exact score.
+  const std::vector<float> values(rows, rows + count * index.dim());
   const SearchOptions options{threshold, limit, offset, read_filter(where), threads};
   const py::gil_scoped_release nogil;
-  return index.search(values, count, options);
+  return index.search(values.data(), count, options);
 }
 
 // Matches [offset, offset + limit) that there are.
@@ -96,10 +99,14 @@ py::list media_ids_of(const SearchResult& result, std::size_t offset, std::size_
   return ids;
 }
 
-// A copy that the caller owns.
-template <typename T>
-py::array_t<T> array_of(const std::vector<T>& values) {
-  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+// One of the result's columns as a read-only array that keeps the result alive: cutting a page must
+// not cost a copy of every match.
+template <typename T, std::vector<T> SearchResult::* column>
+py::array_t<T> column_of(const Result& result) {
+  const std::vector<T>& values = (*result).*column;
+  py::array_t<T> array(static_cast<py::ssize_t>(values.size()), values.data(), py::cast(result));
+  array.attr("setflags")(py::arg("write") = false);
+  return array;
 }
 
 // A property that may wait for the index's lock.
@@ -124,12 +131,9 @@ void bind_face_index(py::module_& m) {
                                                      plan.rows_live, plan.rows_scanned,
                                                      plan.rows_scored);
                              })
-      .def_property_readonly("scores",
-                             [](const SearchResult& result) { return array_of(result.scores); })
-      .def_property_readonly("keys",
-                             [](const SearchResult& result) { return array_of(result.keys); })
-      .def_property_readonly("faces",
-                             [](const SearchResult& result) { return array_of(result.faces); })
+      .def_property_readonly("scores", column_of<double, &SearchResult::scores>)
+      .def_property_readonly("keys", column_of<std::int64_t, &SearchResult::keys>)
+      .def_property_readonly("faces", column_of<std::uint32_t, &SearchResult::faces>)
       .def("__len__", &SearchResult::size)
       .def("media_ids", media_ids_of, py::arg("offset"), py::arg("limit"));
 

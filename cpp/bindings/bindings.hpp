@@ -46,13 +46,21 @@ const T* rows_of(const py::array& array, const char* name, std::size_t dim) {
 /// A sequence held as a tuple: nobody can change it, or free its items, while the GIL is released.
 py::tuple frozen(const py::handle& sequence, const char* name);
 
-/// The UTF-8 of a str, alive as long as the object. `who` begins the message of a refusal.
-std::string_view text_of(const py::handle& object, const std::string& who);
+/// What a refusal is about; spelt out only when there is one, since there may be millions of rows.
+struct Argument {
+  std::string_view name;
+  std::optional<std::size_t> entry;
+
+  std::string text() const;
+};
+
+/// The UTF-8 of a str, alive as long as the object.
+std::string_view text_of(const py::handle& object, const Argument& who);
 
 std::vector<std::string_view> texts_of(const py::tuple& texts, const char* name);
 
 /// An int64 of an int, a numpy integer, or whatever has __index__; never of a bool.
-std::int64_t int64_of(const py::handle& object, const std::string& who);
+std::int64_t int64_of(const py::handle& object, const Argument& who);
 
 /// The columns of add(). `keep_alive` receives what the string views point into.
 void read_fields(const py::dict& fields, std::size_t rows, IncomingFaces& incoming,

@@ -11,6 +11,12 @@ namespace {
 // function keeps the order in sight. Its parameter is by value because pybind11 asks for that type.
 // NOLINTNEXTLINE(performance-unnecessary-value-param)
 void translate(std::exception_ptr thrown) {
+  // Messages quote a part of an id, which may end within a character: strict decoding would raise
+  // UnicodeDecodeError in place of the error.
+  const auto text = [](const std::string& bytes) {
+    return py::reinterpret_steal<py::str>(
+        PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
+  };
   const auto raise = [](const char* name, const auto&... arguments) {
     const py::object type = py::module_::import("facegrep._errors").attr(name);
     const py::object error = type(arguments...);
@@ -19,13 +25,13 @@ void translate(std::exception_ptr thrown) {
   try {
     if (thrown) std::rethrow_exception(thrown);
   } catch (const AlreadyExists& error) {
-    raise("AlreadyExistsError", error.what());
+    raise("AlreadyExistsError", text(error.what()));
   } catch (const InvalidArgument& error) {
-    raise("InvalidArgumentError", error.what());
+    raise("InvalidArgumentError", text(error.what()));
   } catch (const MediaNotFound& error) {
-    raise("NotFoundError", "media", error.media_id());
+    raise("NotFoundError", "media", text(error.media_id()));
   } catch (const Error& error) {
-    raise("FacegrepError", error.what());
+    raise("FacegrepError", text(error.what()));
   }
 }
 

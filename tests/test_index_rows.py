@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import enum
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,9 +77,22 @@ def test_rows_of_one_asset_come_in_any_order_and_stay_in_theirs(rng: np.random.G
         (["a", "b"], {"intField2": [1, 2]}, "unknown field 'intField2'"),
         (["a", "b"], {"intField1": [1]}, "expected 2 values"),
         (["a", "b"], {"intField1": [1, True]}, "expected int, got bool"),
-        (["a", "b"], {"intField1": [1, 2**63]}, "64 bits"),
+        ({"a", "b"}, {}, "media_ids: expected a sequence, got a set"),
+        (7, {}, "media_ids: expected a sequence, got int"),
+        (
+            ["a" + "é" * 60] * 2,
+            {"intField1": [1, 2]},
+            "rows 0 and 1",
+        ),  # quotes half of an é
+        (["a", "b"], {"intField1": [1, 2**63]}, "entry 1: expected an integer of 64 bits"),
+        (["a", "b"], {"intField1": {1, 2}}, "expected a sequence, got a set"),
+        (
+            ["a", "b"],
+            {"utcCreate": np.array([1, 2], "datetime64[ns]")},
+            "int, got numpy.datetime64",
+        ),
         (["a", "b"], {"intField1": [1, 1.0]}, "expected int, got float"),
-        (["a", "b"], {"strField1": ["x", 3]}, "expected str, got int"),
+        (["a", "b"], {"strField1": ["x", 3]}, "entry 1: expected str, got int"),
         (["a", "b"], {"strField1": "xy"}, "got one string"),
         (["a", "b"], 5, "expected a mapping"),
         (["kept", "b"], {}, "other faces"),
@@ -128,6 +145,8 @@ def test_the_binding_refuses_what_it_would_have_to_convert(rng: np.random.Genera
         index.add(["a"], x[0], {})
     with pytest.raises(facegrep.InvalidArgumentError, match="expected dtype int8"):
         index.add_codes(["a"] * 4, x, {}, np.zeros(4, np.int64))  # type: ignore[arg-type]
+    with pytest.raises(facegrep.InvalidArgumentError, match="keys: expected int64"):
+        index.add_codes(["a"] * 4, _core.quantize(x), {}, np.zeros(4))  # type: ignore[arg-type]
 
 
 def test_the_same_asset_again_is_a_no_op_and_another_is_an_error(rng: np.random.Generator) -> None:
@@ -195,6 +214,23 @@ def test_nbytes_counts_a_code_and_a_few_numbers_a_face(rng: np.random.Generator)
     x = vectors(rng, 10_000, 128)
     index.add([f"m{i // 2}" for i in range(len(x))], x)
     assert 128 * len(x) <= index.nbytes <= (128 + 40) * len(x)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_an_index_is_not_copied_by_halves(duplicate: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match=r"a FaceIndex cannot be copied or pickled.*facegrep\.open"):
+        duplicate(facegrep.FaceIndex(2))
+
+
+def test_a_str_that_says_something_else_of_itself_is_what_it_holds() -> None:
+    class Kind(str, enum.Enum):  # noqa: UP042 - a StrEnum has the str() of its value
+        IMAGE = "image"
+
+    index = facegrep.FaceIndex(1)
+    index.add([Kind.IMAGE], [[1.0]], {"mediaType": [Kind.IMAGE]})
+    assert str(Kind.IMAGE) != "image"
+    for mode in (Kind.IMAGE, [Kind.IMAGE]):
+        assert index.search([1.0], where={"mediaType": mode}).media_ids == ["image"]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))

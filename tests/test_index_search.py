@@ -150,6 +150,29 @@ def test_a_score_on_the_threshold_is_a_match() -> None:
     assert index.search([1, 1], threshold=float(np.nextafter(exact, 1))).total == 0
 
 
+@pytest.mark.parametrize(
+    ("offset", "limit"), [(-1, 1), (0, -1), (0.0, 1), (0, "1"), (True, 1), (0, 2**80)]
+)
+def test_a_page_that_makes_no_sense_is_refused(offset: Any, limit: Any) -> None:
+    index = facegrep.FaceIndex(1)
+    index.add(["a"], [[1.0]])
+    with pytest.raises(facegrep.InvalidArgumentError, match=r"offset|limit"):
+        index.search([1.0], threshold=-1.0).page(offset, limit)
+
+
+def test_a_result_and_its_columns_outlive_the_index_and_do_not_change() -> None:
+    index = facegrep.FaceIndex(2)
+    index.add(["a", "b"], fan(2))
+    result = index.search([1, 0], threshold=-1.0)
+    scores = result._core.scores
+    del index
+    assert [hit.media_id for hit in result] == ["a", "b"]
+    del result
+    assert scores[0] == 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        scores[0] = 0.0
+
+
 def test_an_empty_index_answers_with_nothing() -> None:
     index = facegrep.FaceIndex(4)
     assert index.search([1, 0, 0, 0]).total == 0
@@ -165,6 +188,8 @@ def test_an_empty_index_answers_with_nothing() -> None:
         ({"threshold": 1.5}, "threshold: expected a cosine from -1 to 1"),
         ({"threshold": float("nan")}, "threshold"),
         ({"threshold": "0.5"}, "threshold"),
+        ({"threshold": 10**400}, "threshold"),
+        ({"threshold": np.complex64(0.5)}, "threshold"),
         ({"limit": -1}, "limit: expected 0"),
         ({"limit": 2.0}, "limit: expected an int"),
         ({"offset": -1}, "offset"),
@@ -175,6 +200,7 @@ def test_an_empty_index_answers_with_nothing() -> None:
         ({"where": {"intField1": {"gt": 2}}}, "expected a range"),
         ({"where": {"intField1": True}}, "expected an int"),
         ({"where": {"intField1": 2**63}}, "64 bits"),
+        ({"where": {"intField1": np.array([1, 2])}}, "expected an int"),
         ({"where": {"strField1": {"gte": "a"}}}, "ranges are for integer fields"),
         ({"where": {"strField1": 5}}, "expected a str"),
         ({"where": {"color": 5}}, "unknown field 'color'"),

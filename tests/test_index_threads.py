@@ -60,12 +60,30 @@ def test_the_gil_is_free_while_a_search_runs() -> None:
     assert ticks > 10
 
 
-def test_ids_may_be_dropped_while_an_add_runs() -> None:
+def test_an_add_keeps_alive_the_ids_and_strings_that_nobody_else_holds() -> None:
+    count = 20_000
+    index = facegrep.FaceIndex(1)
+    index.add(
+        (f"media/{i}" for i in range(count)),  # type: ignore[arg-type]
+        np.ones((count, 1), np.float32),
+        {"strField1": (f"text {i}" for i in range(count))},  # type: ignore[dict-item]
+    )
+    assert index.search([1], where={"strField1": "text 777"}).media_ids == ["media/777"]
+    assert index.media_count == count
+
+
+def test_a_query_that_is_written_to_during_the_search_is_the_one_that_was_given() -> None:
+    rng = np.random.default_rng(4)
     index = facegrep.FaceIndex(64)
-    x = np.random.default_rng(3).standard_normal((20_000, 64)).astype(np.float32)
-    ids = [f"media/{i}" for i in range(len(x))]
-    adding = threading.Thread(target=index.add, args=(ids, x))
-    adding.start()
-    ids.clear()
-    adding.join()
-    assert index.media_count in (0, len(x))  # 0: the list was empty before the call read it
+    x = rng.standard_normal((30_000, 64)).astype(np.float32)
+    index.add([f"{i}" for i in range(len(x))], x)
+    queries = np.repeat(x[:1], 64, axis=0)
+    expected = index.search(x[0], limit=5).media_ids
+    searching = ThreadPoolExecutor(1).submit(index.search, queries, limit=5, threads=1)
+    while not searching.done():  # the search has the GIL until it has taken what it needs
+        time.sleep(0.002)
+        for query in queries:
+            query[:] = -x[0]
+    opposite = index.search(-x[0], limit=5).media_ids
+    for result in searching.result():  # the opposite, if the writer was faster; never a mixture
+        assert result.media_ids in (expected, opposite)

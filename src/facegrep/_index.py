@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
 
 from facegrep import _core
+from facegrep._arguments import check_count
 from facegrep._errors import InvalidArgumentError
 from facegrep._result import SearchResult
 from facegrep._where import Where, compile_where
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _MAX_DIM = 4096
 _MAX_THREADS = 1024
-_MAX_POSITION = 2**62
 
 
 class FaceIndex:
@@ -50,7 +50,7 @@ class FaceIndex:
     """
 
     def __init__(self, dim: int) -> None:
-        self._core = _core.FaceIndex(_count(dim, "dim", 1, _MAX_DIM))
+        self._core = _core.FaceIndex(check_count(dim, "dim", 1, _MAX_DIM))
 
     @property
     def dim(self) -> int:
@@ -90,6 +90,7 @@ class FaceIndex:
         rows = _real_float32(vectors, "vectors")
         if rows.ndim != 2 or rows.shape[1] != self.dim:
             raise InvalidArgumentError(f"vectors: expected shape (n, {self.dim}), got {rows.shape}")
+        _refuse_set(media_ids, "media_ids")
         return self._core.add(media_ids, rows, _checked_fields(fields))
 
     def remove(self, media_ids: Iterable[str]) -> int:
@@ -190,10 +191,10 @@ class FaceIndex:
             for core in self._core.search(
                 np.atleast_2d(rows),
                 threshold=_cosine(threshold),
-                limit=_count(limit, "limit", 0, _MAX_POSITION),
-                offset=_count(offset, "offset", 0, _MAX_POSITION),
+                limit=check_count(limit, "limit"),
+                offset=check_count(offset, "offset"),
                 where=compile_where(where),
-                threads=0 if threads is None else _count(threads, "threads", 1, _MAX_THREADS),
+                threads=0 if threads is None else check_count(threads, "threads", 1, _MAX_THREADS),
             )
         ]
         return results[0] if rows.ndim == 1 else results
@@ -211,6 +212,13 @@ class FaceIndex:
     def nbytes(self) -> int:
         """Bytes of vectors, rows, columns and their reserve; ids and strings not counted."""
         return self._core.nbytes
+
+    def __reduce__(self) -> NoReturn:
+        # copy.copy would share the native index: two names for one thing.
+        raise TypeError(
+            "a FaceIndex cannot be copied or pickled: keep the vectors it was made from, or let "
+            "facegrep.open keep them"
+        )
 
     def __repr__(self) -> str:
         return f"<FaceIndex dim={self.dim} faces={len(self)} media={self.media_count}>"
@@ -232,25 +240,34 @@ def _checked_fields(fields: Mapping[str, object] | None) -> dict[str, object]:
         return {}
     if not isinstance(fields, Mapping):
         raise InvalidArgumentError(f"fields: expected a mapping, got {type(fields).__name__}")
-    return {
-        name: values.tolist() if isinstance(values, np.ndarray) else values
-        for name, values in fields.items()
-    }
+    return {name: _column(values, f"fields[{name!r}]") for name, values in fields.items()}
+
+
+def _column(values: object, name: str) -> object:
+    _refuse_set(values, name)
+    # Of times, tolist() would make numbers in whatever unit they have.
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "mM":
+        return values.tolist()
+    return values
+
+
+def _refuse_set(values: object, name: str) -> None:
+    if isinstance(values, (set, frozenset)):
+        raise InvalidArgumentError(
+            f"{name}: expected a sequence, got a set, whose order is not that of the rows"
+        )
 
 
 def _cosine(threshold: float | None) -> float | None:
     if threshold is None:
         return None
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
+    if isinstance(threshold, bool) or not isinstance(
+        threshold, (int, float, np.integer, np.floating)
+    ):
         raise InvalidArgumentError(
-            f"threshold: expected a cosine from -1 to 1 or None, got {threshold!r}"
+            f"threshold: expected a cosine from -1 to 1 or None, got {threshold!r:.80}"
         )
-    return float(threshold)
-
-
-def _count(value: int, name: str, lowest: int, highest: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise InvalidArgumentError(f"{name}: expected an int, got {value!r}")
-    if not lowest <= value <= highest:
-        raise InvalidArgumentError(f"{name}: expected {lowest} to {highest}, got {value}")
-    return int(value)
+    try:
+        return float(threshold)
+    except OverflowError:
+        return np.inf  # as much out of range as the int that no float holds

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facegrep._arguments import check_count
 from facegrep._errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -95,13 +96,10 @@ class SearchResult:
         Raises
         ------
         InvalidArgumentError
-            ``offset`` or ``limit`` is negative, or, without a threshold, the page lies beyond what
-            the search was asked to reach.
+            ``offset`` or ``limit`` is negative or no int, or, without a threshold, the page lies
+            beyond what the search was asked to reach.
         """
-        if offset < 0 or limit < 0:
-            raise InvalidArgumentError(
-                f"page: expected offset and limit >= 0, got {offset}, {limit}"
-            )
+        offset, limit = check_count(offset, "offset"), check_count(limit, "limit")
         reach = len(self._core)
         if self.threshold is None and min(offset + limit, self.total) > reach:
             raise InvalidArgumentError(
@@ -113,7 +111,7 @@ class SearchResult:
         return [Hit(media_id, float(score)) for media_id, score in zip(ids, scores, strict=True)]
 
     def __iter__(self) -> Iterator[Hit]:
-        return iter(self.page(self._core.offset, self._core.limit) if len(self.media_ids) else [])
+        return iter(self.page(self._core.offset, self._core.limit) if len(self) else [])
 
     def __len__(self) -> int:
         return len(self.media_ids)

@@ -49,7 +49,9 @@ def compile_where(where: Where | None) -> list[Condition]:
             conditions.append((name, _texts(name, value)))
         else:
             known = ", ".join(FIELD_NAMES)
-            raise InvalidArgumentError(f"where: unknown field {name!r}; expected one of {known}")
+            raise InvalidArgumentError(
+                f"where: unknown field {name!r:.80}; expected one of {known}"
+            )
     return conditions
 
 
@@ -85,11 +87,12 @@ def _range(name: str, ends: Mapping[str, object]) -> tuple[int, int]:
 
 
 def _int64(name: str, value: object) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number = operator.index(None if isinstance(value, bool) else value)  # type: ignore[arg-type]
+    except TypeError:
         raise InvalidArgumentError(
             f"where[{name!r}]: expected an int, a list of them or a range, got {value!r:.80}"
-        )
-    number = operator.index(value)
+        ) from None
     if not INT64_MIN <= number <= INT64_MAX:
         raise InvalidArgumentError(
             f"where[{name!r}]: expected an integer of 64 bits, got a larger one"
@@ -98,8 +101,8 @@ def _int64(name: str, value: object) -> int:
 
 
 def _texts(name: str, value: object) -> list[str]:
-    texts = list(value) if isinstance(value, (list, tuple)) else [value]
-    for text in texts:
+    texts: list[str] = []
+    for text in value if isinstance(value, (list, tuple)) else (value,):
         if not isinstance(text, str):
             raise InvalidArgumentError(
                 f"where[{name!r}]: expected a str or a list of them, got {text!r:.80}"
@@ -112,4 +115,5 @@ def _texts(name: str, value: object) -> list[str]:
                 raise InvalidArgumentError(
                     f"where[{name!r}]: a lone surrogate is not Unicode text"
                 ) from None
-    return [str(text) for text in texts]
+        texts.append(text)  # as it is: the str() of a str enumeration is its name
+    return texts

@@ -188,8 +188,10 @@ def test_a_library_of_vectors_is_not_searched_by_picture(
 ) -> None:
     engine.create_library("vectors", dim=16, threshold=0.5)
     engine.add_vectors("vectors", ["m"], np.ones((1, 16), np.float32))
-    with refused(403, "OperationDenied", "vectors"):
-        call("SearchMediaByFace", SearchLibName="vectors")
+    engine.create_library("no-threshold", dim=16)
+    for name in ("vectors", "no-threshold"):
+        with refused(403, "OperationDenied", f"{name!r} holds vectors"):
+            call("SearchMediaByFace", SearchLibName=name)
 
 
 OTHERS = ("CustomFilters", "UtcCreate", "EntityId", "Namespace", "PageNo", "PageSize")

@@ -22,6 +22,8 @@ def search_media_by_face(context: Context, request: SearchMediaByFace) -> Reply:
     library = context.engine.library(request.search_lib_name)
     if library.face_index != "active":
         raise denied(f"the search library {library.name!r} has no active face index")
+    if library.model is None:
+        raise denied(f"the search library {library.name!r} holds vectors, without a model")
     # Before the token is looked at: it opens no picture that this service may not read.
     read_picture, _ = context.sources.locate(request.person_image_url)
     page = _frozen_page(context, request)

@@ -90,6 +90,22 @@ def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "found.html").as_uri() in done.stdout
 
 
+def test_any_name_is_a_row_whatever_the_terminal_can_show(tmp_path: Path) -> None:
+    long, foreign = "n" * 500, "é顔"
+    with facegrep.open(tmp_path / "store") as engine:
+        engine.create_library("people", dim=8)
+        engine.add_vectors("people", [long, foreign], np.eye(2, 8, dtype=np.float32))
+    words = ["--store", str(tmp_path / "store"), "media", "--library", "people"]
+    done = subprocess.run(
+        [sys.executable, "-m", "facegrep", *words],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    _, *rows = done.stdout.decode("ascii").splitlines()
+    assert [row.split()[0] for row in rows] == [long, "\\xe9\\u9854"]
+
+
 def test_the_installed_command_reads_its_store_from_the_environment(store: Path) -> None:
     command = Path(sys.executable).with_name("facegrep")
     if not command.exists():

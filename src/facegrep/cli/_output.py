@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import JustifyMethod
 
-_PIPE_COLUMNS = 400
+# Wider than any row: a folded one would be two to grep and awk.
+_PIPE_COLUMNS = 20_000
 
 
 def printable(text: str) -> str:
@@ -36,7 +37,7 @@ def printable(text: str) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Colours and the width of the window on a terminal; elsewhere neither, and nothing is cut."""
+    """Colours and the window's width on a terminal; elsewhere neither, and nothing is folded."""
     made = Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=False)
     if not made.is_terminal:
         made.width = _PIPE_COLUMNS

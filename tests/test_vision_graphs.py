@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import onnx
 import pytest
 
 from facegrep import ModelError
-from facegrep.vision import Model, load_manifest
+from facegrep.vision import Model, _graphs, load_manifest
 from facegrep.vision._cache import cache_folder
 from facegrep.vision._chain import bound_slopes, read_chain
 from facegrep.vision._fold import fold, parse
@@ -110,6 +111,23 @@ def test_bounding_slopes_leaves_the_network_as_it_was() -> None:
     reads = [chain.convolutions[position + 1].weight for chain in (before, after)]
     taken = [weight[channel] if weight.shape[1] == 1 else weight[:, channel] for weight in reads]
     np.testing.assert_allclose(np.multiply.outer(taken[0], was), np.multiply.outer(taken[1], now))
+
+
+def test_a_changed_recipe_derives_its_graphs_anew(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_graph(YUNET, "folded")
+    load_graph(YUNET, "folded")
+    assert len(list(cache.iterdir())) == 1
+    recipes = tmp_path / "recipes"
+    shutil.copytree(Path(_graphs.__file__).parent, recipes)
+    with (recipes / "_fold.py").open("a") as file:
+        file.write("# changed\n")
+    monkeypatch.setattr(_graphs, "__file__", str(recipes / "_graphs.py"))
+    _graphs.recipe.cache_clear()
+    load_graph(YUNET, "folded")
+    _graphs.recipe.cache_clear()
+    assert len(list(cache.glob("yunet-*"))) == 2
 
 
 @pytest.mark.parametrize("damage", ["flip", "half", "empty", "folder"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -15,9 +17,6 @@ from facegrep.vision._weights import read_weights
 Precision = Literal["fp32", "int8"]
 # folded: the published graph, made to run. fp32: the same function, rewritten for CPUs.
 Variant = Literal["folded", "fp32", "int8"]
-
-# Part of the cache's keys: raise it with every change of what a recipe yields.
-_RECIPE_VERSION = 1
 
 _RANGES_MAX_BYTES = 1 << 20
 
@@ -33,8 +32,19 @@ def load_graph(model: Model, variant: Variant) -> bytes:
     content = read_weights(model)
     ranges = _read_ranges(model) if variant == "int8" else b""
     source = hashlib.sha256(model.manifest.weights.sha256.encode() + ranges).hexdigest()[:32]
-    key = f"{model.name}-{source}-{variant}-{_RECIPE_VERSION}.graph"
+    key = f"{model.name}-{source}-{variant}-{recipe()}.graph"
     return cached(key, lambda: _build(model, content, variant, ranges))
+
+
+@functools.cache
+def recipe() -> str:
+    """Return a digest of the code that derives graphs: a kept graph is of one state of it.
+
+    A version number, to be raised by hand, was forgotten and left graphs of an older recipe in use.
+    """
+    here = Path(__file__).parent
+    names = ("_graphs.py", "_fold.py", "_prelu.py", "_chain.py", "_uint8.py")
+    return hashlib.sha256(b"".join((here / name).read_bytes() for name in names)).hexdigest()[:16]
 
 
 def _read_ranges(model: Model) -> bytes:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -73,6 +75,26 @@ def test_many_threads_get_what_one_gets(analyzer: FaceAnalyzer, pictures: list[n
         for found in pool.map(lambda _: analyzer.analyze(pictures), range(6)):
             for one, other in zip(alone, found, strict=True):
                 _assert_same(one, other)
+
+
+def test_an_analyzer_made_before_a_fork_works_after_it() -> None:
+    script = """
+import os, signal
+import numpy as np
+from facegrep.vision import FaceAnalyzer
+
+analyzer = FaceAnalyzer(device="cpu", threads=2)
+pictures = [np.zeros((64, 64, 3), np.uint8)] * 3
+analyzer.analyze(pictures)
+child = os.fork()
+if child == 0:
+    signal.alarm(30)  # threads do not survive a fork, so this waited for ever
+    os._exit(len(analyzer.analyze(pictures)))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+"""
+    # A Python from 3.12 on warns of any fork beside threads.
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
+    subprocess.run(command, check=True)
 
 
 def test_the_stages_together_are_analyze(
@@ -158,6 +180,8 @@ def test_what_is_not_an_rgb_picture_is_refused_by_its_position(
 def test_crops_of_another_shape_are_refused(analyzer: FaceAnalyzer) -> None:
     with pytest.raises(InvalidArgumentError, match="crops: expected uint8"):
         analyzer.embed(np.zeros((1, 100, 112, 3), np.uint8))
+    with pytest.raises(InvalidArgumentError, match="crops: expected an array, got list"):
+        analyzer.embed([np.zeros((112, 112, 3), np.uint8)])  # type: ignore[arg-type]
     assert analyzer.embed(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, 128)
 
 

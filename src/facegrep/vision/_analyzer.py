@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,8 @@ class FaceAnalyzer:
     precision
         ``"fp32"``, or ``"int8"`` for the uint8 graph (CPU only). Embeddings of both compare.
     threads
-        Cores to use at most, over all callers; by default those this process may run on.
+        How many share out the pictures of all callers, by default a core each that this process may
+        run on. A call with one picture runs in the caller's thread.
 
     Attributes
     ----------
@@ -62,7 +64,8 @@ class FaceAnalyzer:
     Notes
     -----
     Thread-safe. On the CPU, results do not depend on what else is in a batch, bit for bit. Nothing
-    is downloaded; the first use on a machine folds the weights (0.7 s) into the cache folder.
+    is downloaded; the first use on a machine folds the weights (0.7 s) into the cache folder. One
+    that was made before a fork works after it, on the CPU.
     """
 
     def __init__(
@@ -79,8 +82,7 @@ class FaceAnalyzer:
             if device == "cuda":
                 raise InvalidArgumentError("precision 'int8' runs on the CPU only; use 'fp32'")
             device = "cpu"
-        if threads is not None and threads < 1:
-            raise InvalidArgumentError(f"threads: expected at least 1, got {threads}")
+        _require_threads(threads)
         found = load_manifest(model)
         if not isinstance(found.manifest, EmbedderManifest):
             raise InvalidArgumentError(f"model {model!r} finds faces but does not embed them")
@@ -100,7 +102,8 @@ class FaceAnalyzer:
         self.provider: str = self._embedder.provider
         self._detect_batch = 1 if self._detector.provider == CPU else _CUDA_DETECT_BATCH
         self._embed_batch = 1 if self.provider == CPU else _CUDA_EMBED_BATCH
-        self._workers = ThreadPoolExecutor(threads or available_cores(), "facegrep-vision")
+        self._threads = threads or available_cores()
+        self._start_workers()
 
     def analyze(self, pictures: Sequence[Pixels]) -> list[Analysis]:
         """Find and embed the faces of RGB pictures.
@@ -182,6 +185,8 @@ class FaceAnalyzer:
         ModelError
             The model gave no finite embedding of a crop; nothing non-finite is ever returned.
         """
+        if not isinstance(crops, np.ndarray):
+            raise InvalidArgumentError(f"crops: expected an array, got {type(crops).__name__}")
         if crops.dtype != np.uint8 or crops.shape[1:] != self._embedder.crop_shape:
             raise InvalidArgumentError(
                 f"crops: expected uint8 {('n', *self._embedder.crop_shape)}, got {crops.dtype} "
@@ -206,7 +211,18 @@ class FaceAnalyzer:
         """Apply a function on the workers; results in order."""
         if len(items) == 1:  # nothing to share out, and a query saves the hop
             return [function(items[0])]
+        if self._workers_pid != os.getpid():  # no thread outlives a fork: they would never answer
+            self._start_workers()
         return list(self._workers.map(function, items))
+
+    def _start_workers(self) -> None:
+        self._workers = ThreadPoolExecutor(self._threads, "facegrep-vision")
+        self._workers_pid = os.getpid()
+
+
+def _require_threads(threads: object) -> None:
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InvalidArgumentError(f"threads: expected an int from 1, got {threads!r:.80}")
 
 
 def _require_picture(picture: Pixels, name: str) -> None:

@@ -78,6 +78,22 @@ def test_a_session_that_fell_back_to_the_cpu_is_refused(monkeypatch: pytest.Monk
     assert said[-1] == 2
 
 
+@pytest.mark.parametrize("provider", [CPU, CUDA])
+def test_onnxruntime_never_moves_to_another_device_by_itself(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], provider: str
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise RuntimeError("the device is out of memory")
+
+    load = _runtime.cpu_session if provider == CPU else _runtime.cuda_session
+    session = onnxruntime().InferenceSession
+    monkeypatch.setattr(session, "_create_inference_session", broken)
+    error = ModelError if provider == CPU else DeviceUnavailableError
+    with pytest.raises(error, match="the device is out of memory"):
+        load(b"")
+    assert capfd.readouterr().out == ""  # onnxruntime prints when it falls back
+
+
 def test_an_emptied_package_is_diagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
     with pytest.raises(ModelError, match="has been emptied; run: pip uninstall"):
@@ -114,6 +130,8 @@ def test_a_healthy_installation_has_no_problems() -> None:
         {"precision": "fp16"},
         {"precision": "int8", "device": "cuda"},
         {"threads": 0},
+        {"threads": 1.5},
+        {"threads": "2"},
         {"model": "yunet"},
     ],
 )

@@ -122,9 +122,10 @@ def cuda_session(graph: bytes) -> Session:
     Raises
     ------
     DeviceUnavailableError
-        The session would have run elsewhere; the message says which libraries are missing.
+        CUDA cannot load the graph, or would have left it to the CPU; the message says what
+        onnxruntime complained of, or which libraries are missing.
     ModelError
-        As `cpu_session`.
+        onnxruntime is missing.
     """
     runtime = onnxruntime()
     # preload_dlls prints what it misses instead of raising: that is the reason to give.
@@ -138,6 +139,8 @@ def cuda_session(graph: bytes) -> Session:
     runtime.set_default_logger_severity(_FATAL)
     try:
         session = _session(runtime, graph, [(CUDA, options), CPU])
+    except ModelError as error:
+        raise DeviceUnavailableError(f"device 'cuda' cannot be used: {error}") from error
     finally:
         runtime.set_default_logger_severity(_WARNING)
     if session.get_providers()[0] != CUDA:
@@ -182,7 +185,10 @@ def _session(runtime: ModuleType, graph: bytes, providers: list[Any]) -> Session
     # Plans made for one canvas size are of no use for the next.
     options.enable_mem_pattern = False
     try:
-        session: Session = runtime.InferenceSession(graph, options, providers=providers)
+        # Its fallback would print, and move to the CPU, also in the middle of a run.
+        session: Session = runtime.InferenceSession(
+            graph, options, providers=providers, enable_fallback=False
+        )
     except Exception as error:  # onnxruntime's errors share no base but Exception
         raise ModelError(f"onnxruntime cannot load the graph: {error}") from error
     return session

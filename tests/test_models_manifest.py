@@ -146,6 +146,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones(name: str) -> Non
         ("dim = 6", "dim = 0"),
         ("dim = 6", "dim = 4097"),
         ("format = 1", "format = 2"),
+        ('id = "tiny-id"', 'id = "tiny-id\\n"'),
         ('kind = "embedder"', 'kind = "loader"'),
         ('channels = "bgr"', 'channels = "hsv"'),
         ("[22, 12]", "[10, 12]"),
@@ -161,6 +162,12 @@ def test_a_manifest_that_is_not_valid_is_refused_by_its_path(
     edit_manifest(place, old, new)
     with pytest.raises(ModelError, match=r"tiny/manifest\.toml"):
         load_manifest("tiny")
+
+
+def test_a_manifest_that_is_not_a_regular_file_is_not_opened(added: Path) -> None:
+    (added / "pipe").mkdir()
+    os.mkfifo(added / "pipe" / "manifest.toml")
+    assert "pipe" not in manifests()
 
 
 def test_bytes_that_are_not_text_are_no_manifest(added: Path) -> None:

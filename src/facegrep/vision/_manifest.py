@@ -23,8 +23,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _Positive = Annotated[int, msgspec.Meta(gt=0, le=1 << 16)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 _Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-_Id = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME.pattern}$")]
-_Pinned = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+$")]
+# \Z: a $ would let a line feed follow.
+_Id = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME.pattern}\Z")]
+_Pinned = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+\Z")]
+_Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Point = tuple[float, float]
 
 
@@ -43,11 +45,9 @@ class Weights(_Strict, frozen=True):
 
     file: _Word
     size_bytes: Annotated[int, msgspec.Meta(gt=0, le=1 << 31)]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: _Sha256
     licence: _Word
-    carrier: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+$")] | None = (
-        None
-    )
+    carrier: _Pinned | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -187,7 +187,7 @@ def manifests() -> dict[str, Model]:
     for folder in model_folders():
         for path in sorted(folder.glob("*/manifest.toml")):
             name = path.parent.name
-            if name not in found and _NAME.fullmatch(name):
+            if name not in found and _NAME.fullmatch(name) and path.is_file():
                 found[name] = _read(path.parent)
     owner: dict[str, str] = {}
     for name, model in found.items():

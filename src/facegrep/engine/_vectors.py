@@ -152,7 +152,7 @@ class _Rows:
                 f"{self._vectors.shape[1]}"
             )
         self._columns = _checked_columns(fields, len(ids))
-        self._dim = library.dim
+        self._prefix = f"int8 codes {library.dim}\n".encode()
         numbers: dict[str, int] = {}
         asset_of_row = np.array(
             [numbers.setdefault(media_id, len(numbers)) for media_id in ids], dtype=np.int64
@@ -163,7 +163,8 @@ class _Rows:
         counts = np.bincount(asset_of_row, minlength=len(numbers))
         self._ends = np.cumsum(counts)
         self._starts = self._ends - counts
-        self._now_ms = now_ms()
+        called_ms = now_ms()
+        self._job = Job("Success", called_ms, called_ms)
         self._require_agreement(asset_of_row)
 
     def chunks(self) -> Iterator[range]:
@@ -196,13 +197,35 @@ class _Rows:
         """Return assets as the store takes them."""
         if not len(numbers):
             return []
-        rows = np.concatenate([self._order[self._starts[n] : self._ends[n]] for n in numbers])
+        starts = self._starts[numbers]
+        counts = self._ends[numbers] - starts
+        ends = np.cumsum(counts)  # of each asset's codes
+        rows = self._order[np.repeat(starts - ends + counts, counts) + np.arange(ends[-1])]
         codes = _core.quantize(self._read(rows))
+        firsts = self._order[starts].tolist()
+        columns = [
+            [values[row] for row in firsts]
+            if (values := self._columns.get(name))
+            else [None] * len(firsts)
+            for name in _ASSET_COLUMNS
+        ]
         found, start = [], 0
-        for number in numbers:
-            end = start + int(self._ends[number] - self._starts[number])
-            found.append(self._asset(number, codes[start:end]))
+        for number, end, utc_create_ms, media_type, *others in zip(
+            numbers, ends.tolist(), *columns, strict=True
+        ):
+            faces = Faces(codes[start:end])
             start = end
+            found.append(
+                NewAsset(
+                    media_id=self.media_ids[number],
+                    columns=Columns(media_type or "image", *others),
+                    utc_create_ms=self._job.submit_ms if utc_create_ms is None else utc_create_ms,
+                    utc_was_given=utc_create_ms is not None,
+                    content_sha256=hashlib.sha256(self._prefix + faces.codes.tobytes()).digest(),
+                    faces=faces,
+                    job=self._job,
+                )
+            )
         return found
 
     @staticmethod
@@ -212,23 +235,6 @@ class _Rows:
 
     def _read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return _real_float32(self._vectors[rows], "vectors")
-
-    def _asset(self, number: int, codes: NDArray[np.int8]) -> NewAsset:
-        row = int(self._order[self._starts[number]])
-        utc_create_ms, media_type, *columns = (
-            self._columns[name][row] if name in self._columns else None for name in _ASSET_COLUMNS
-        )
-        digest = hashlib.sha256(f"int8 codes {self._dim}\n".encode())
-        digest.update(codes.data)
-        return NewAsset(
-            media_id=self.media_ids[number],
-            columns=Columns(media_type or "image", *columns),  # type: ignore[arg-type]  # checked
-            utc_create_ms=self._now_ms if utc_create_ms is None else int(utc_create_ms),
-            utc_was_given=utc_create_ms is not None,
-            content_sha256=digest.digest(),
-            faces=Faces(codes),
-            job=Job("Success", self._now_ms, self._now_ms),
-        )
 
     def _require_agreement(self, asset_of_row: NDArray[np.int64]) -> None:
         if len(self.media_ids) == self.row_count:

@@ -63,6 +63,7 @@ def main(arguments: list[str]) -> int:
             scores = media_scores(gallery, stored)
             rank_1 = leave_one_out_rank_1(gallery, scores)
             rows_rank.append((precision, name, f"{rank_1:.4f}"))
+        # From here on `scores` are those of the int8 codes, which is what a library searches.
         for threshold in options.threshold:
             precision_, recall = precision_and_recall(gallery, scores, threshold)
             rows_threshold.append(

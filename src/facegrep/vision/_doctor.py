@@ -14,7 +14,7 @@ from facegrep.vision._weights import read_weights, weights_path
 
 
 def doctor_report() -> dict[str, Any]:
-    """Look at the runtime, the models and the cache, without changing or downloading anything else.
+    """Look at the runtime, the models and the cache. Downloads nothing.
 
     Returns
     -------

@@ -100,8 +100,8 @@ class SearchResult:
             beyond what the search was asked to reach.
         """
         offset, limit = check_count(offset, "offset"), check_count(limit, "limit")
-        reach = len(self._core)
-        if self.threshold is None and min(offset + limit, self.total) > reach:
+        reach = len(self._core)  # with a threshold, all there are
+        if min(offset + limit, self.total) > reach:
             raise InvalidArgumentError(
                 f"page: without a threshold this answer reaches to {reach} of {self.total} assets, "
                 f"asked for {offset} to {offset + limit}; search again with a larger limit"

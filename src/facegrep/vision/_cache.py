@@ -1,4 +1,4 @@
-"""Derived graphs kept in the user's cache folder: written whole or not at all, checked when read."""
+"""Derived graphs in the user's cache folder: written whole or not at all, checked when read."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 import facegrep
 from facegrep.engine import Item, SearchResult, _group
+from facegrep.store import Store
 
 PORTRAITS = Path(__file__).parent / "data" / "portraits"
 MACRON = PORTRAITS / "Emmanuel_Macron" / "person_a_1.jpg"
@@ -292,6 +293,25 @@ def test_the_first_bad_item_raises_and_what_came_before_it_is_stored(
         engine.add_many("lib", items)
     assert caught.value.__notes__ == ["1 assets before it were added and are durable"]
     assert {media.media_id for media in engine.media("lib")} == {"before", "taken"}
+
+
+def test_an_asset_deleted_while_it_is_added_again_does_not_stop_the_others(
+    engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.add("lib", media_id="again", source=MACRON)
+    add = Store.add
+
+    def delete_first(self: Store, *arguments: Any, **options: Any) -> Any:
+        engine.delete("lib", ["again"])
+        return add(self, *arguments, **options)
+
+    monkeypatch.setattr(Store, "add", delete_first)
+    items = [{"media_id": name, "source": MACRON} for name in ("again", "new")]
+    result = engine.add_many("lib", items, on_error="collect")
+    assert [(name, type(error)) for name, error in result.errors] == [
+        ("again", facegrep.OperationDeniedError)
+    ]
+    assert [media.media_id for media in engine.media("lib")] == ["new"]
 
 
 def test_an_iterator_that_fails_stops_the_call(engine: facegrep.Engine) -> None:

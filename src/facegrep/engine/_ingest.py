@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, Literal
 
-from facegrep._errors import AlreadyExistsError, InvalidArgumentError
+from facegrep._errors import AlreadyExistsError, FacegrepError, InvalidArgumentError
 from facegrep.engine._analysis import Work, analyse
 from facegrep.engine._group import Group
 from facegrep.engine._items import (
@@ -122,7 +122,7 @@ class IngestOperations(MediaOperations):
         analysis = None if analyzer is None else analyzer.analyze([read.picture.pixels])[0]
         asset = _analysed(read, analyzer, analysis)
         (added,) = store.add(row, [asset], stop_at_conflict=True)
-        if isinstance(added, AlreadyExistsError):
+        if isinstance(added, FacegrepError):
             raise added
         if not added:  # somebody added the same meanwhile
             return self._same_again(library, media_id)

@@ -11,6 +11,7 @@ import numpy as np
 from facegrep import _core
 from facegrep._errors import (
     AlreadyExistsError,
+    FacegrepError,
     InvalidArgumentError,
     ModelMismatchError,
     OperationDeniedError,
@@ -114,7 +115,7 @@ class VectorOperations(EngineCore):
             chunk = rows.assets(numbers)
             outcome = store.add(row, chunk, stop_at_conflict=True)
             for asset, one in zip(chunk, outcome, strict=False):
-                if isinstance(one, AlreadyExistsError):  # another writer was faster
+                if isinstance(one, FacegrepError):  # another writer was faster
                     one.add_note(f"{added} assets before it were added and are durable")
                     raise one
                 added += one

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-Added: TypeAlias = bool | AlreadyExistsError
-"""Stored, the same already there, or left out because the id is taken."""
+Added: TypeAlias = bool | AlreadyExistsError | OperationDeniedError
+"""Stored, the same already there, or why it was left out."""
 
 _CATALOG: Final = "catalog.db"
 _SESSION: Final = "session.db"
@@ -251,14 +251,14 @@ class Store:
         library
             As it was when the assets were analysed, or not, for its face index.
         stop_at_conflict
-            Store nothing from the first asset on whose id is taken by another one, instead of
-            leaving that one out.
+            Store nothing from the first asset on that is left out.
 
         Returns
         -------
         added
             What became of each: ``True``, ``False`` when the same asset was there already, or the
-            `AlreadyExistsError` of one left out. It ends with the conflict that it stopped at.
+            error of one left out: its id is taken by another asset, or it was not analysed because
+            it was there, and is gone. It ends with the error that it stopped at.
 
         Raises
         ------
@@ -276,22 +276,26 @@ class Store:
             fresh: list[tuple[int, NewAsset]] = []
             for asset in assets:
                 stored = taken.get(asset.media_id)
-                if stored is None:
-                    if asset.faces is None and current.face_index == "active":
-                        raise OperationDeniedError(
-                            f"media {asset.media_id!r} was deleted meanwhile, and not analysed "
-                            "because it was there; nothing was stored, repeat the call"
+                if stored is not None:
+                    outcome.append(
+                        False
+                        if asset.is_same(stored)
+                        else AlreadyExistsError(asset.describe_conflict(stored))
+                    )
+                elif asset.faces is None and current.face_index == "active":
+                    outcome.append(
+                        OperationDeniedError(
+                            f"media {asset.media_id!r} was there, so it was not analysed, and was "
+                            "deleted meanwhile; it was not stored, repeat the call"
                         )
+                    )
+                else:
                     ordinal = current.next_ordinal + len(fresh)
                     taken[asset.media_id] = asset.identity(ordinal)
                     fresh.append((ordinal, asset))
                     outcome.append(True)
-                elif asset.is_same(stored):
-                    outcome.append(False)
-                else:
-                    outcome.append(AlreadyExistsError(asset.describe_conflict(stored)))
-                    if stop_at_conflict:
-                        break
+                if stop_at_conflict and not isinstance(outcome[-1], bool):
+                    break
             if fresh:
                 seq = transaction.seq
                 slots = self.vectors.append(

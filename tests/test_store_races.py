@@ -58,6 +58,16 @@ def test_vectors_that_are_erased_under_a_reader_are_not_called_corrupt(
         assert reads
 
 
+def test_the_faces_of_a_library_that_another_process_dropped_are_freed(tmp_path: Path) -> None:
+    with facegrep.open(tmp_path / "store") as here, facegrep.open(tmp_path / "store") as other:
+        for name in ("first", "second"):
+            other.create_library(name, dim=8, threshold=0.1)
+            other.add_vectors(name, IDS, VECTORS)
+            assert here.search(name, vector=VECTORS[0]).media_ids[0] == IDS[0]
+            assert len(here._shared.indexes._by_library) == 1
+            other.drop_library(name)
+
+
 @pytest.mark.parametrize("emptied", [False, True])
 def test_vectors_without_a_catalog_are_not_overwritten(tmp_path: Path, emptied: bool) -> None:
     with facegrep.open(tmp_path / "store") as engine:

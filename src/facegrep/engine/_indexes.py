@@ -10,7 +10,7 @@ import numpy as np
 
 from facegrep._errors import InvalidArgumentError, StoreCorrupt
 from facegrep._index import FaceIndex
-from facegrep.store import read_changed_assets, read_tombstones
+from facegrep.store import library_ids, read_changed_assets, read_tombstones
 
 if TYPE_CHECKING:
     import sqlite3
@@ -145,16 +145,19 @@ class Indexes:
             if library.face_index != "active":
                 self.forget(library.id)
                 return library, None
-            index = self._of(library)
+            index = self._of(connection, library)
             index.follow(connection, self._store.vectors.folder, library)
             return library, index
 
         return self._store.read_library(account, name, follow)
 
-    def _of(self, library: LibraryRow) -> LibraryIndex:
+    def _of(self, connection: sqlite3.Connection, library: LibraryRow) -> LibraryIndex:
         with self._mutex:
             index = self._by_library.get(library.id)
             if index is None:
+                # Nobody tells us which libraries another process dropped.
+                for gone in self._by_library.keys() - library_ids(connection):
+                    del self._by_library[gone]
                 index = self._by_library[library.id] = LibraryIndex(library)
             return index
 

@@ -17,6 +17,7 @@ from facegrep.store._libraries import (
     LibraryRow,
     find_library,
     insert_library,
+    library_ids,
     list_libraries,
     same_library,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "find_media",
     "find_pending",
     "insert_library",
+    "library_ids",
     "list_libraries",
     "list_media",
     "list_unanalysed",

@@ -77,6 +77,11 @@ def list_libraries(connection: sqlite3.Connection, account: str) -> list[Library
     return [_checked(row) for row in connection.execute(query, (account,))]
 
 
+def library_ids(connection: sqlite3.Connection) -> set[int]:
+    """List the incarnations that exist, of all accounts."""
+    return {id_ for (id_,) in connection.execute("SELECT id FROM library")}
+
+
 def insert_library(
     connection: sqlite3.Connection,
     account: str,

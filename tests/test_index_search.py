@@ -173,6 +173,42 @@ def test_a_result_and_its_columns_outlive_the_index_and_do_not_change() -> None:
         scores[0] = 0.0
 
 
+def test_a_filter_that_was_used_before_sees_what_was_written_since() -> None:
+    index = facegrep.FaceIndex(2)
+    where = {"intField1": {"gte": 1}, "strField1": ["x", "y"]}
+
+    def found() -> list[str]:
+        return index.search([1, 0], threshold=-1.0, where=where).media_ids
+
+    assert found() == []
+    for i in range(5):
+        index.add([f"m{i}", f"n{i}"], fan(2), {"intField1": [1, 0], "strField1": ["x", "y"]})
+        assert found() == found() == [f"m{k}" for k in range(i + 1)]
+    for unlike in range(40):  # more filters than are remembered
+        assert index.search([1, 0], where={"intField1": [unlike, 1]}).total == (5 if unlike else 10)
+    for i in range(5):
+        index.remove([f"m{i}"])
+        assert found() == [f"m{k}" for k in range(i + 1, 5)]
+
+
+@pytest.mark.parametrize("share", [0.002, 0.1, 0.3, 0.9])
+def test_gathering_and_the_plane_give_the_same_answers(share: float) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((6_000, 48)).astype(np.float32)
+    ids = [f"m{i // 3}" for i in range(6_000)]
+    chosen = {f"m{i}" for i in range(2_000) if rng.random() < share}
+    index = facegrep.FaceIndex(48)
+    index.add(ids, x, {"intField1": [int(i in chosen) for i in ids]})
+    for query in x[:40]:
+        everything = index.search(query, threshold=0.2)
+        filtered = index.search(query, threshold=0.2, where={"intField1": 1})
+        assert filtered.plan.strategy == ("gather" if share < 0.2 else "plane")
+        expected = [hit for hit in everything.page(0, 9_999) if hit.media_id in chosen]
+        assert filtered.page(0, 9_999) == expected
+        top = index.search(query, limit=5, where={"intField1": 1})
+        assert top.page(0, 5)[: len(expected)] == expected[:5]
+
+
 def test_an_empty_index_answers_with_nothing() -> None:
     index = facegrep.FaceIndex(4)
     assert index.search([1, 0, 0, 0]).total == 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -87,3 +90,39 @@ def test_a_query_that_is_written_to_during_the_search_is_the_one_that_was_given(
     opposite = index.search(-x[0], limit=5).media_ids
     for result in searching.result():  # the opposite, if the writer was faster; never a mixture
         assert result.media_ids in (expected, opposite)
+
+
+SEARCH_ACROSS_A_FORK = """
+import os, sys
+import numpy as np
+import facegrep
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+index = facegrep.FaceIndex(64)
+x = np.random.default_rng(0).standard_normal((5000, 64)).astype(np.float32)
+index.add([f"m{k // 2}" for k in range(5000)], x)
+idle = threads()
+index.search(x[0], threshold=0.1, threads=1)
+assert threads() == idle
+expected = index.search(x[0], threshold=0.1, threads=4).total
+assert idle < threads() <= idle + max(1, os.cpu_count() - 1)
+child = os.fork()
+if child == 0:
+    assert threads() == 1
+    found = index.search(x[0], threshold=0.1, threads=4).total
+    os._exit(0 if found == expected and threads() > 1 else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_workers_start_with_the_first_search_that_can_use_them_and_again_after_a_fork() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", SEARCH_ACROSS_A_FORK],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert (run.stdout, run.stderr, run.returncode) == ("", "", 0)

@@ -128,8 +128,10 @@ void bind_face_index(py::module_& m) {
                              [](const SearchResult& result) {
                                const Plan& plan = result.plan;
                                return py::make_tuple(plan.strategy, plan.isa, plan.threads,
-                                                     plan.rows_live, plan.rows_scanned,
-                                                     plan.rows_scored);
+                                                     plan.rows_live, plan.rows_in_filter,
+                                                     plan.rows_scanned, plan.blocks_scanned,
+                                                     plan.blocks_settled, plan.rows_dotted,
+                                                     plan.rows_scored, plan.bytes_touched);
                              })
       .def_property_readonly("scores", column_of<double, &SearchResult::scores>)
       .def_property_readonly("keys", column_of<std::int64_t, &SearchResult::keys>)

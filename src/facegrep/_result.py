@@ -25,25 +25,38 @@ class Plan:
     Attributes
     ----------
     strategy
-        ``"scan"``: the rows of every live asset; ``"filter"``: those of the assets that pass.
+        ``"plane"``: whole blocks of the packed plane; ``"gather"``: the rows of the filter alone.
     isa
         The kernel tier: ``scalar``, ``avx2`` or ``avx512vnni``.
     threads
         How many worked on it.
     rows_live
         Faces in the index.
+    rows_in_filter
+        Faces of the assets that pass.
     rows_scanned
+        Faces of the blocks that the plane bounded, or of a gather.
+    blocks_scanned, blocks_settled
+        Blocks of 16 faces that the plane bounded; those ruled out whole.
+    rows_dotted
         Faces whose int8 dot with the query was taken.
     rows_scored
-        Faces that the bound could not rule out, and that were scored exactly.
+        Faces that no bound could rule out, and that were scored exactly.
+    bytes_touched
+        Bytes of plane, bounds and codes that were read.
     """
 
     strategy: str
     isa: str
     threads: int
     rows_live: int
+    rows_in_filter: int
     rows_scanned: int
+    blocks_scanned: int
+    blocks_settled: int
+    rows_dotted: int
     rows_scored: int
+    bytes_touched: int
 
 
 @dataclass(frozen=True, slots=True)

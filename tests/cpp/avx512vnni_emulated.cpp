@@ -10,7 +10,7 @@
 
 namespace {
 
-// The two that SIMDe 0.7.4 lacks. A masked-off byte is neither read nor kept.
+// Those that SIMDe 0.7.4 lacks. A masked-off byte is neither read nor kept.
 __m512i emulated_maskz_loadu_epi8(uint64_t mask, const void* from) {
   alignas(64) int8_t bytes[64] = {};
   for (size_t i = 0; i < 64; ++i) {
@@ -27,11 +27,21 @@ int32_t emulated_reduce_add_epi32(__m512i v) {
   return sum;
 }
 
+__m512 emulated_cvtepi32_ps(__m512i v) {
+  alignas(64) int32_t lanes[16];
+  alignas(64) float floats[16];
+  simde_mm512_storeu_si512(lanes, v);
+  for (size_t i = 0; i < 16; ++i) floats[i] = static_cast<float>(lanes[i]);
+  return simde_mm512_loadu_ps(floats);
+}
+
 }  // namespace
 
 #undef _mm512_maskz_loadu_epi8
 #undef _mm512_reduce_add_epi32
+#undef _mm512_cvtepi32_ps
 #define _mm512_maskz_loadu_epi8 emulated_maskz_loadu_epi8
 #define _mm512_reduce_add_epi32 emulated_reduce_add_epi32
+#define _mm512_cvtepi32_ps emulated_cvtepi32_ps
 #define kScoreAvx512Vnni kScoreAvx512VnniEmulated
 #include "score/avx512vnni.cpp"

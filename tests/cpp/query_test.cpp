@@ -20,7 +20,8 @@ std::mt19937 rng(42);
 // What the scan compares with row_cut().
 float left_side(const detail::Query& query, const std::vector<std::int8_t>& code) {
   std::int32_t dot = 0;
-  detail::kScoreScalar.dot_rows(query.code.data(), code.data(), 1, code.size(), &dot);
+  const std::uint32_t row = 0;
+  detail::kScoreScalar.dot_rows(query.code.data(), code.data(), &row, 1, code.size(), &dot);
   const auto inverse_norm = static_cast<float>(1.0 / detail::norm_of(code.data(), code.size()));
   return static_cast<float>(dot) * inverse_norm;
 }

@@ -8,12 +8,7 @@
 #include "check.hpp"
 #include "score/dispatch.hpp"
 #include "score/exact.hpp"
-
-namespace facegrep::detail {
-#if defined(FACEGREP_EMULATED_AVX512)
-extern const ScoreKernels kScoreAvx512VnniEmulated;
-#endif
-}  // namespace facegrep::detail
+#include "tiers.hpp"
 
 namespace facegrep::tests {
 namespace {
@@ -30,14 +25,17 @@ std::unique_ptr<std::int8_t[]> codes(std::size_t size, int lowest, int highest) 
   return out;
 }
 
-void check_dots(const ScoreKernels& kernels, const std::int8_t* query, const std::int8_t* rows,
+// The rows are taken in reverse: they may come from anywhere.
+void check_dots(const ScoreKernels& kernels, const std::int8_t* query, const std::int8_t* codes,
                 std::size_t count, std::size_t dim) {
+  const auto rows = std::make_unique<std::uint32_t[]>(count);
+  for (std::size_t r = 0; r < count; ++r) rows[r] = static_cast<std::uint32_t>(count - 1 - r);
   const auto dots = std::make_unique<std::int32_t[]>(count);
-  kernels.dot_rows(query, rows, count, dim, dots.get());
+  kernels.dot_rows(query, codes, rows.get(), count, dim, dots.get());
   for (std::size_t r = 0; r < count; ++r) {
     std::int64_t expected = 0;
     for (std::size_t d = 0; d < dim; ++d) {
-      expected += std::int64_t{query[d]} * std::int64_t{rows[r * dim + d]};
+      expected += std::int64_t{query[d]} * std::int64_t{codes[rows[r] * dim + d]};
     }
     CHECK(dots[r] == expected, kernels.isa, " dim=", dim, " count=", count, " row=", r,
           ": expected ", expected, ", got ", dots[r]);
@@ -46,7 +44,7 @@ void check_dots(const ScoreKernels& kernels, const std::int8_t* query, const std
 
 void every_length_gives_the_exact_dot(const ScoreKernels& kernels) {
   for (std::size_t dim = 0; dim <= 257; ++dim) {
-    for (const std::size_t count : {0U, 1U, 3U, 4U, 5U, 9U}) {
+    for (const std::size_t count : {0U, 1U, 3U, 12U}) {
       check_dots(kernels, codes(dim, -127, 127).get(), codes(count * dim, -128, 127).get(), count,
                  dim);
     }
@@ -79,23 +77,9 @@ void the_fixed_order_is_eight_interleaved_sums() {
   }
 }
 
-void check_tier(const ScoreKernels& kernels, const char* how) {
-  every_length_gives_the_exact_dot(kernels);
-  extremes_do_not_saturate(kernels);
-  std::printf("tier %s: tested (%s)\n", kernels.isa, how);
-}
-
 int run() {
-  for (const detail::ScoreTier& tier : detail::score_tiers()) {
-    if (tier.runs_here()) {
-      check_tier(*tier.kernels, "on this CPU");
-    } else {
-      std::printf("tier %s: this CPU lacks it\n", tier.kernels->isa);
-    }
-  }
-#if defined(FACEGREP_EMULATED_AVX512)
-  check_tier(detail::kScoreAvx512VnniEmulated, "emulated by SIMDe");
-#endif
+  for_each_tier(every_length_gives_the_exact_dot);
+  for_each_tier(extremes_do_not_saturate);
   the_fixed_order_is_eight_interleaved_sums();
   return report("score");
 }

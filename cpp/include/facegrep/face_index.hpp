@@ -41,8 +41,8 @@ struct SearchOptions {
 /// Exact    every search equals the float64 scan of all codes: same assets, scores, order, Total.
 /// Order    score descending, then media id ascending, bytewise.
 /// Threads  many readers or one writer, enforced inside; a waiting writer is not starved. search()
-///          may start threads of its own and joins them before it returns.
-/// Memory   about dim + 8 bytes a face and 70 bytes an asset, beside the ids.
+///          may use the process's workers (src/threads/pool.hpp).
+/// Memory   about 1.5 * dim + 9 bytes a face and 70 bytes an asset, beside the ids.
 /// Throws   InvalidArgument, AlreadyExists, MediaNotFound, std::bad_alloc; nothing is changed then.
 class FaceIndex {
  public:

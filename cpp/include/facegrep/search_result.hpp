@@ -12,12 +12,17 @@ namespace facegrep {
 
 /// What a search did, for people and tests.
 struct Plan {
-  const char* strategy;  // "scan": every live row; "filter": the rows of the assets that pass
+  const char* strategy;  // "plane": whole blocks of the packed plane; "gather": the filter's rows
   const char* isa;
   std::size_t threads;
   std::size_t rows_live;
-  std::size_t rows_scanned;  // those whose int8 dot was taken
-  std::size_t rows_scored;   // those that the bound could not rule out: scored exactly
+  std::size_t rows_in_filter;
+  std::size_t rows_scanned;    // of the blocks that the plane bounded, or of a gather
+  std::size_t blocks_scanned;  // of the plane, 16 rows each
+  std::size_t blocks_settled;  // of these, ruled out whole by the plane's bound
+  std::size_t rows_dotted;     // whose int8 dot was taken
+  std::size_t rows_scored;     // that no bound could rule out: scored exactly
+  std::size_t bytes_touched;   // of plane, bounds and codes
 };
 
 /// The matches of one query, best first: with a threshold all of them, else the best offset +

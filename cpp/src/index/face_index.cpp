@@ -11,13 +11,14 @@
 #include "facegrep/quantize.hpp"
 #include "index/incoming.hpp"
 #include "index/library.hpp"
+#include "index/row_set.hpp"
 #include "index/scan.hpp"
 
 namespace facegrep {
 namespace {
 
-// A second thread pays off when each has this much to read: 4 MiB is about 0.2 ms of memory
-// traffic, ten times what starting and joining a thread costs.
+// A second thread pays off when each has this much of the plane to read: 4 MiB is about 0.2 ms of
+// memory traffic, several times what waking a worker and waiting for it costs.
 constexpr std::size_t kBytesPerThread = std::size_t{4} << 20;
 
 // Dead rows are cleared away when they outnumber the live ones: each add pays for one copy at most.
@@ -46,6 +47,7 @@ struct FaceIndex::State {
   }
 
   detail::Library library;
+  detail::RowSetCache row_sets;
   std::mutex turnstile;
   std::shared_mutex access;
 };
@@ -61,7 +63,9 @@ FaceIndex::~FaceIndex() = default;
 
 std::size_t FaceIndex::add(const IncomingFaces& incoming) {
   const auto lock = state_->write();
-  return detail::add(incoming, state_->library);
+  const std::size_t added = detail::add(incoming, state_->library);
+  if (added > 0) state_->row_sets.clear();
+  return added;
 }
 
 std::size_t FaceIndex::remove(const std::vector<std::string_view>& media_ids) {
@@ -71,6 +75,7 @@ std::size_t FaceIndex::remove(const std::vector<std::string_view>& media_ids) {
   for (const std::string_view id : media_ids) {
     const auto found = library.asset_by_id.find(id);
     if (found == library.asset_by_id.end()) continue;
+    if (removed == 0) state_->row_sets.clear();
     library.remove(found->second);
     ++removed;
   }
@@ -114,45 +119,51 @@ std::vector<std::shared_ptr<SearchResult>> FaceIndex::search(const float* querie
 
   const auto lock = state_->read();
   const detail::Library& library = state_->library;
-  detail::Bitmap assets = library.live;
-  detail::apply(options.filter, library.columns, assets);
-  const std::size_t assets_in_filter = detail::popcount(assets);
+  const auto row_set = state_->row_sets.get(library, options.filter);
+  const detail::RowSet& rows = *row_set;
   const std::size_t reach =
       options.limit > SIZE_MAX - options.offset ? SIZE_MAX : options.offset + options.limit;
-  const std::size_t keep = options.threshold ? 0 : std::min(reach, assets_in_filter);
+  const std::size_t keep = options.threshold ? 0 : std::min(reach, rows.assets_count);
 
-  // Dead rows are zeros and cost a little time; they keep their ordinals but are never in `assets`.
   const std::size_t threads = choose_threads(
-      options.threads, library.live_rows * library.dim * std::max<std::size_t>(1, count));
+      options.threads, rows.rows_count * library.dim / 2 * std::max<std::size_t>(1, count));
   std::vector<detail::Collector> collectors;
   collectors.reserve(threads * count);
   for (std::size_t i = 0; i < threads * count; ++i) {
     collectors.emplace_back(library, prepared[i % count], options.threshold, keep);
   }
-  const detail::ScanCounts counts = scan(library, prepared, assets, threads, collectors);
+  if (options.threshold || keep > 0) scan(library, prepared, rows, threads, collectors);
 
   std::vector<std::shared_ptr<SearchResult>> results;
   results.reserve(count);
   for (std::size_t q = 0; q < count; ++q) {
     const auto result = std::make_shared<SearchResult>();
     std::vector<detail::Match> matches = std::move(collectors[q].matches());
-    std::size_t rows_scored = collectors[q].rows_scored();
+    detail::ScanCounts counts = collectors[q].counts;
     for (std::size_t t = 1; t < threads; ++t) {
       detail::Collector& other = collectors[t * count + q];
       matches.insert(matches.end(), other.matches().begin(), other.matches().end());
-      rows_scored += other.rows_scored();
+      counts += other.counts;
     }
     std::sort(matches.begin(), matches.end(), [&](const detail::Match& a, const detail::Match& b) {
       return better(library, a, b);
     });
     if (!options.threshold && matches.size() > keep) matches.resize(keep);
-    result->total = options.threshold ? matches.size() : assets_in_filter;
+    result->total = options.threshold ? matches.size() : rows.assets_count;
     result->threshold = options.threshold;
     result->limit = options.limit;
     result->offset = options.offset;
-    const bool filtered = !options.filter.ints.empty() || !options.filter.texts.empty();
-    result->plan = {filtered ? "filter" : "scan", active_isa(), counts.threads, library.live_rows,
-                    counts.rows_scanned,          rows_scored};
+    result->plan = {rows.strategy == detail::Strategy::kPlane ? "plane" : "gather",
+                    active_isa(),
+                    threads,
+                    library.live_rows,
+                    rows.rows_count,
+                    counts.rows_scanned,
+                    counts.blocks_scanned,
+                    counts.blocks_settled,
+                    counts.rows_dotted,
+                    counts.rows_scored,
+                    counts.bytes_touched};
     std::size_t id_bytes = 0;
     for (const detail::Match& match : matches) id_bytes += library.ids[match.asset].size();
     result->reserve(matches.size(), id_bytes);

@@ -13,7 +13,7 @@ namespace facegrep::detail {
 class IdArena {
  public:
   std::string_view store(std::string_view id) {
-    if (chunks_.empty() || capacity_ - used_ < id.size()) {
+    if (capacity_ - used_ < id.size()) {
       const std::size_t capacity = std::max(kChunkBytes, id.size());
       chunks_.push_back(std::make_unique<char[]>(capacity));
       capacity_ = capacity;
@@ -24,6 +24,9 @@ class IdArena {
     used_ += id.size();
     return {place, id.size()};
   }
+
+  /// Takes back what the last store() returned.
+  void take_back(std::string_view id) noexcept { used_ -= id.size(); }
 
  private:
   static constexpr std::size_t kChunkBytes = 1 << 16;

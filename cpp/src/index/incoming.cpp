@@ -23,24 +23,70 @@ struct Groups {
   std::vector<std::uint32_t> existing;  // (groups): the live asset of that id, or kNone
 };
 
-Groups group_by_id(const std::vector<std::string_view>& ids, const Library& library) {
+// The entries that a call makes in `asset_by_id`, taken back unless keep() is called: one look-up
+// an asset finds out whether it is new, and is its entry.
+class NewEntries {
+ public:
+  explicit NewEntries(Library& library) : library_(library) {}
+  NewEntries(const NewEntries&) = delete;
+  NewEntries& operator=(const NewEntries&) = delete;
+  ~NewEntries() {
+    if (kept_) return;
+    for (const std::string_view id : ids_) {
+      library_.asset_by_id.erase(id);
+      wipe(id);
+    }
+  }
+
+  /// The ordinal of the asset of this id; `true` if this call is the first to name it.
+  std::pair<std::uint32_t, bool> find_or_add(std::string_view id) {
+    const std::string_view stored = library_.arena.store(id);
+    ids_.push_back(stored);
+    const auto next = static_cast<std::uint32_t>(library_.assets() + ids_.size() - 1);
+    const auto [entry, added] = library_.asset_by_id.emplace(stored, next);
+    if (!added) {
+      ids_.pop_back();
+      library_.arena.take_back(stored);
+    }
+    return {entry->second, added};
+  }
+  std::string_view id(std::size_t i) const { return ids_[i]; }
+  void keep() noexcept { kept_ = true; }
+
+ private:
+  Library& library_;
+  std::vector<std::string_view> ids_;
+  bool kept_ = false;
+};
+
+Groups group_by_id(const std::vector<std::string_view>& ids, const Library& library,
+                   NewEntries& entries) {
   const std::size_t rows = ids.size();
+  const auto base = static_cast<std::uint32_t>(library.assets());
   Groups groups;
   groups.group_of.resize(rows);
-  std::unordered_map<std::string_view, std::uint32_t> group_by_id;
-  group_by_id.reserve(rows);
+  std::vector<std::uint32_t> group_of_new;  // by ordinal - base
+  std::unordered_map<std::uint32_t, std::uint32_t> group_of_existing;
   for (std::size_t row = 0; row < rows; ++row) {
     if (row > 0 && ids[row] == ids[row - 1]) {  // the usual case costs no look-up
       groups.group_of[row] = groups.group_of[row - 1];
       continue;
     }
     const auto next = static_cast<std::uint32_t>(groups.lead.size());
-    const auto [entry, added] = group_by_id.emplace(ids[row], next);
-    groups.group_of[row] = entry->second;
-    if (!added) continue;
+    const auto [asset, added] = entries.find_or_add(ids[row]);
+    if (added) {
+      group_of_new.push_back(next);
+    } else if (asset >= base) {
+      groups.group_of[row] = group_of_new[asset - base];
+      continue;
+    } else {
+      const auto [known, first] = group_of_existing.emplace(asset, next);
+      groups.group_of[row] = known->second;
+      if (!first) continue;
+    }
+    groups.group_of[row] = next;
     groups.lead.push_back(row);
-    const auto live = library.asset_by_id.find(ids[row]);
-    groups.existing.push_back(live == library.asset_by_id.end() ? kNone : live->second);
+    groups.existing.push_back(added ? kNone : asset);
   }
   std::vector<std::size_t> count(groups.lead.size());
   for (const std::uint32_t group : groups.group_of) ++count[group];
@@ -96,19 +142,26 @@ void check_agreement(const IncomingFaces& incoming, const Groups& groups) {
   }
 }
 
-// Makes a vector's reserve at least `more` larger, at most doubling: amortised, and bad_alloc comes
+// Makes a vector's reserve at least `more` larger, at least by half: amortised, and bad_alloc comes
 // before anything has changed.
-template <typename T>
-void reserve_more(std::vector<T>& values, std::size_t more) {
+template <typename Vector>
+void reserve_more(Vector& values, std::size_t more) {
   const std::size_t size = values.size() + more;
   if (values.capacity() < size) values.reserve(std::max(size, values.size() + values.size() / 2));
 }
 
-void check_same(const Library& library, std::uint32_t asset, const IncomingFaces& incoming,
-                std::size_t lead, const std::int8_t* codes, std::size_t rows) {
-  const bool same_faces =
-      library.rows_of(asset) == rows &&
-      std::memcmp(library.code(library.first_row[asset]), codes, rows * library.dim) == 0;
+// An asset that is there already may come again, but only as it is.
+void check_same(const Library& library, const IncomingFaces& incoming, const Groups& groups,
+                std::uint32_t group, const std::int8_t* codes) {
+  const std::uint32_t asset = groups.existing[group];
+  const std::size_t lead = groups.lead[group];
+  const std::size_t first = groups.start[group];
+  const std::size_t rows = groups.start[group + 1] - first;
+  bool same_faces = library.rows_of(asset) == rows;
+  for (std::size_t i = 0; same_faces && i < rows; ++i) {
+    same_faces = std::memcmp(library.code(library.first_row[asset] + i),
+                             codes + groups.order[first + i] * library.dim, library.dim) == 0;
+  }
   if (same_faces && library.columns.at(asset) == fields_at(incoming, lead)) return;
   throw AlreadyExists("media " + quoted(incoming.media_ids[lead]) + " is in the index with other " +
                       (same_faces ? "fields" : "faces") + "; remove it first");
@@ -122,52 +175,39 @@ std::size_t add(const IncomingFaces& incoming, Library& library) {
   if (library.rows() + rows >= kNone) {
     throw InvalidArgument("vectors: an index holds at most 2^32 - 2 faces; make another one");
   }
-  const Groups groups = group_by_id(incoming.media_ids, library);
+  NewEntries entries(library);
+  const Groups groups = group_by_id(incoming.media_ids, library, entries);
   check_agreement(incoming, groups);
 
-  // Codes in the order of the groups, beside the library's own.
-  std::vector<std::int8_t> codes(rows * dim);
+  std::vector<std::int8_t> made;
   if (incoming.embeddings != nullptr) {
-    std::vector<std::int8_t> as_given(rows * dim);
-    quantize(incoming.embeddings, rows, dim, as_given.data());
-    for (std::size_t i = 0; i < rows; ++i) {
-      std::memcpy(codes.data() + i * dim, as_given.data() + groups.order[i] * dim, dim);
-    }
-  } else {
-    for (std::size_t i = 0; i < rows; ++i) {
-      std::memcpy(codes.data() + i * dim, incoming.codes + groups.order[i] * dim, dim);
-    }
+    made.resize(rows * dim);
+    quantize(incoming.embeddings, rows, dim, made.data());
   }
-  std::vector<float> inverse_norms(rows);
-  for (std::size_t i = 0; i < rows; ++i) {
-    const double norm = norm_of(codes.data() + i * dim, dim);
-    if (norm == 0.0) {
-      throw InvalidArgument("codes: row " + std::to_string(groups.order[i]) + " is all zero");
+  const std::int8_t* codes = incoming.embeddings != nullptr ? made.data() : incoming.codes;
+  std::vector<double> norms(rows);
+  for (std::size_t row = 0; row < rows; ++row) {
+    norms[row] = norm_of(codes + row * dim, dim);
+    if (norms[row] == 0.0) {
+      throw InvalidArgument("codes: row " + std::to_string(row) + " is all zero");
     }
-    inverse_norms[i] = static_cast<float>(1.0 / norm);
   }
 
   // Everything that can throw, before anything is visible.
   std::size_t new_rows = 0;
   std::vector<std::uint32_t> fresh;
   std::vector<EncodedFields> fields;
-  std::vector<std::string_view> ids;
   for (std::uint32_t group = 0; group < groups.lead.size(); ++group) {
-    const std::size_t first = groups.start[group];
-    const std::size_t count = groups.start[group + 1] - first;
-    if (groups.existing[group] != kNone) {
-      check_same(library, groups.existing[group], incoming, groups.lead[group],
-                 codes.data() + first * dim, count);
-      continue;
+    if (groups.existing[group] == kNone) {
+      fresh.push_back(group);
+      fields.push_back(library.columns.encode(fields_at(incoming, groups.lead[group])));
+      new_rows += groups.start[group + 1] - groups.start[group];
+    } else {
+      check_same(library, incoming, groups, group, codes);
     }
-    fresh.push_back(group);
-    new_rows += count;
-  }
-  for (const std::uint32_t group : fresh) {
-    fields.push_back(library.columns.encode(fields_at(incoming, groups.lead[group])));
-    ids.push_back(library.arena.store(incoming.media_ids[groups.lead[group]]));
   }
   reserve_more(library.codes, new_rows * dim);
+  library.plane.reserve(new_rows);
   reserve_more(library.inverse_norms, new_rows);
   reserve_more(library.asset_of, new_rows);
   reserve_more(library.first_row, fresh.size());
@@ -175,31 +215,26 @@ std::size_t add(const IncomingFaces& incoming, Library& library) {
   reserve_more(library.keys, fresh.size());
   reserve_more(library.live, words_for(library.assets() + fresh.size()) - library.live.size());
   library.columns.reserve(fresh.size());
-  std::unordered_map<std::string_view, std::uint32_t> nodes;  // allocated here, moved in below
-  nodes.reserve(fresh.size());
-  library.asset_by_id.reserve(library.asset_by_id.size() + fresh.size());
-  for (std::size_t i = 0; i < fresh.size(); ++i) {
-    nodes.emplace(ids[i], static_cast<std::uint32_t>(library.assets() + i));
-  }
 
   for (std::size_t i = 0; i < fresh.size(); ++i) {
-    const std::size_t first = groups.start[fresh[i]];
-    const std::size_t last = groups.start[fresh[i] + 1];
     const auto asset = static_cast<std::uint32_t>(library.assets());
-    library.codes.insert(library.codes.end(), codes.data() + first * dim,
-                         codes.data() + last * dim);
-    library.inverse_norms.insert(library.inverse_norms.end(), inverse_norms.data() + first,
-                                 inverse_norms.data() + last);
-    library.asset_of.insert(library.asset_of.end(), last - first, asset);
+    for (std::size_t at = groups.start[fresh[i]]; at < groups.start[fresh[i] + 1]; ++at) {
+      const std::size_t row = groups.order[at];
+      const std::int8_t* code = codes + row * dim;
+      library.codes.insert(library.codes.end(), code, code + dim);
+      library.plane.append(code, norms[row]);
+      library.inverse_norms.push_back(static_cast<float>(1.0 / norms[row]));
+      library.asset_of.push_back(asset);
+    }
     library.first_row.push_back(library.rows());
-    library.ids.push_back(ids[i]);
+    library.ids.push_back(entries.id(i));
     library.keys.push_back(key_at(incoming, groups.lead[fresh[i]]));
     library.live.resize(words_for(library.assets()));
     set(library.live, asset);
     library.columns.append(fields[i]);
   }
-  library.asset_by_id.merge(nodes);
   library.live_rows += new_rows;
+  entries.keep();
   return new_rows;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "score/exact.hpp"
+
 namespace facegrep::detail {
 
 void Library::remove(std::uint32_t asset) noexcept {
@@ -12,6 +14,7 @@ void Library::remove(std::uint32_t asset) noexcept {
   const auto begin = codes.begin() + static_cast<std::ptrdiff_t>(first_row[asset] * dim);
   const auto end = codes.begin() + static_cast<std::ptrdiff_t>(first_row[asset + 1] * dim);
   std::fill(begin, end, std::int8_t{0});
+  for (std::size_t row = first_row[asset]; row < first_row[asset + 1]; ++row) plane.wipe(row);
   live_rows -= rows_of(asset);
 }
 
@@ -19,6 +22,7 @@ Library Library::compacted() const {
   Library out(dim);
   const std::size_t assets_left = popcount(live);
   out.codes.reserve(live_rows * dim);
+  out.plane.reserve(live_rows);
   out.inverse_norms.reserve(live_rows);
   out.asset_of.reserve(live_rows);
   out.first_row.reserve(assets_left + 1);
@@ -35,6 +39,9 @@ Library Library::compacted() const {
     out.codes.insert(out.codes.end(), codes.begin() + from * width, codes.begin() + to * width);
     out.inverse_norms.insert(out.inverse_norms.end(), inverse_norms.begin() + from,
                              inverse_norms.begin() + to);
+    for (std::size_t row = first_row[first]; row < first_row[last]; ++row) {
+      out.plane.append(code(row), norm_of(code(row), dim));
+    }
     for (std::size_t asset = first; asset < last; ++asset) {
       const auto ordinal = static_cast<std::uint32_t>(out.ids.size());
       out.asset_of.insert(out.asset_of.end(), rows_of(asset), ordinal);
@@ -50,7 +57,7 @@ Library Library::compacted() const {
 }
 
 std::size_t Library::nbytes() const noexcept {
-  return codes.capacity() + inverse_norms.capacity() * sizeof(float) +
+  return codes.capacity() + plane.nbytes() + inverse_norms.capacity() * sizeof(float) +
          asset_of.capacity() * sizeof(std::uint32_t) + first_row.capacity() * sizeof(std::size_t) +
          keys.capacity() * sizeof(std::int64_t) + live.capacity() * sizeof(std::uint64_t) +
          columns.nbytes();

@@ -10,6 +10,7 @@
 #include "filter/bitmap.hpp"
 #include "filter/columns.hpp"
 #include "index/id_arena.hpp"
+#include "score/plane.hpp"
 
 namespace facegrep::detail {
 
@@ -17,10 +18,11 @@ namespace facegrep::detail {
 /// rows [first_row[a], first_row[a + 1]). A removed asset keeps its rows (zeroed) and its ordinal
 /// until the next compaction; its `live` bit is off and its id forgotten.
 struct Library {
-  explicit Library(std::size_t dimensions) : dim(dimensions) {}
+  explicit Library(std::size_t dimensions) : dim(dimensions), plane(dimensions) {}
 
   std::size_t dim;
   std::vector<std::int8_t> codes;         // (rows, dim)
+  Plane plane;                            // (rows), their high nibbles
   std::vector<float> inverse_norms;       // (rows): 1 / ||code||, rounded once to float32
   std::vector<std::uint32_t> asset_of;    // (rows)
   std::vector<std::size_t> first_row{0};  // (assets + 1)

@@ -1,40 +1,143 @@
 #include "index/scan.hpp"
 
 #include <algorithm>
-#include <exception>
-#include <system_error>
-#include <thread>
+#include <cmath>
 
 #include "score/dispatch.hpp"
+#include "score/plane.hpp"
+#include "threads/pool.hpp"
 
 namespace facegrep::detail {
 namespace {
 
-// A tile of rows that stays in the second-level cache while all queries pass over it.
+// A tile of the plane that stays in the second-level cache while all queries pass over it.
 constexpr std::size_t kTileBytes = std::size_t{128} << 10;
+// The first tile is small, and each is twice the one before, so that a search without a threshold
+// has a cut worth having before it reads much.
+constexpr std::size_t kFirstTileBlocks = 4;
+constexpr std::size_t kGatherRows = 1024;
 
-// Assets [begin, end) of the bitmap, all queries, tile by tile.
-std::size_t scan_assets(const Library& library, const std::vector<Query>& queries,
-                        const Bitmap& assets, std::size_t begin, std::size_t end,
-                        Collector* collectors) {
-  const ScoreKernels& kernels = score_kernels();
-  const std::size_t tile_rows = std::max<std::size_t>(16, kTileBytes / library.dim);
-  std::vector<std::int32_t> dots(tile_rows);
-  std::size_t rows_scanned = 0;
-  for_each_run(assets, begin, end, [&](std::size_t first_asset, std::size_t last_asset) {
-    const std::size_t last_row = library.first_row[last_asset];
-    for (std::size_t row = library.first_row[first_asset]; row < last_row; row += tile_rows) {
-      const std::size_t count = std::min(tile_rows, last_row - row);
-      for (std::size_t q = 0; q < queries.size(); ++q) {
-        kernels.dot_rows(queries[q].code.data(), library.code(row), count, library.dim,
-                         dots.data());
-        collectors[q].offer(row, count, dots.data());
+// One query's part of one thread's work.
+struct Lane {
+  const Query& query;
+  PlaneQuery plane;
+  Collector& collector;
+};
+
+class Worker {
+ public:
+  Worker(const Library& library, const std::vector<Query>& queries, Collector* collectors)
+      : library_(library), kernels_(score_kernels()) {
+    lanes_.reserve(queries.size());
+    for (std::size_t q = 0; q < queries.size(); ++q) {
+      lanes_.push_back({queries[q], prepare_plane_query(queries[q]), collectors[q]});
+    }
+  }
+
+  void scan_plane(const RowSet& set, std::size_t first_row, std::size_t end_row);
+  void gather(const RowSet& set, std::size_t first_asset, std::size_t end_asset);
+  void finish() {
+    for (Lane& lane : lanes_) lane.collector.finish();
+  }
+
+ private:
+  void scan_tile(Lane* lanes, std::size_t queries, std::size_t first, std::size_t blocks,
+                 const std::uint16_t* allowed);
+  void offer(Lane& lane);
+
+  const Library& library_;
+  const ScoreKernels& kernels_;
+  std::vector<Lane> lanes_;
+  std::vector<std::uint16_t> masks_;
+  std::vector<std::uint32_t> rows_;
+  std::vector<std::int32_t> dots_;
+};
+
+void Worker::offer(Lane& lane) {
+  if (rows_.empty()) return;
+  dots_.resize(rows_.size());
+  kernels_.dot_rows(lane.query.code.data(), library_.codes.data(), rows_.data(), rows_.size(),
+                    library_.dim, dots_.data());
+  lane.collector.offer(rows_.data(), rows_.size(), dots_.data());
+  lane.collector.counts.rows_dotted += rows_.size();
+  lane.collector.counts.bytes_touched += rows_.size() * library_.dim;
+}
+
+void Worker::scan_tile(Lane* lanes, std::size_t queries, std::size_t first, std::size_t blocks,
+                       const std::uint16_t* allowed) {
+  const Plane& plane = library_.plane;
+  PlaneScan scans[kPlaneQueries];
+  std::size_t hits[kPlaneQueries];
+  for (std::size_t q = 0; q < queries; ++q) {
+    lanes[q].plane.set_cut(lanes[q].collector.cut());
+    scans[q] = plane_scan(plane, lanes[q].plane);
+  }
+  masks_.resize(kPlaneQueries * blocks);
+  kernels_.scan_plane(scans, queries, plane.block(first), plane.bounds() + first, blocks,
+                      masks_.data(), hits);
+  for (std::size_t q = 0; q < queries; ++q) {
+    ScanCounts& counts = lanes[q].collector.counts;
+    counts.rows_scanned += blocks * kBlockRows;
+    counts.blocks_scanned += blocks;
+    counts.blocks_settled += blocks - hits[q];
+    counts.bytes_touched += blocks * (plane.block_bytes() + sizeof(BlockBound));
+    if (hits[q] == 0) continue;
+    const std::uint16_t* masks = masks_.data() + q * blocks;
+    rows_.clear();
+    for (std::size_t b = 0; b < blocks; ++b) {
+      for (unsigned mask = masks[b] & allowed[b]; mask != 0; mask &= mask - 1) {
+        rows_.push_back(static_cast<std::uint32_t>((first + b) * kBlockRows) +
+                        static_cast<std::uint32_t>(__builtin_ctz(mask)));
       }
-      rows_scanned += count;
+    }
+    offer(lanes[q]);
+  }
+}
+
+void Worker::scan_plane(const RowSet& set, std::size_t first_row, std::size_t end_row) {
+  if (first_row >= end_row) return;
+  const std::size_t first = first_row / kBlockRows;
+  const std::size_t end = (end_row - 1) / kBlockRows + 1;
+  // The blocks at both ends may belong to two threads: each takes its own rows.
+  std::vector<std::uint16_t> allowed(set.lanes.begin() + static_cast<std::ptrdiff_t>(first),
+                                     set.lanes.begin() + static_cast<std::ptrdiff_t>(end));
+  allowed.front() &= static_cast<std::uint16_t>(0xFFFFU << (first_row % kBlockRows));
+  allowed.back() &= static_cast<std::uint16_t>(0xFFFFU >> (end * kBlockRows - end_row));
+  const std::size_t largest = std::max(kFirstTileBlocks, kTileBytes / library_.plane.block_bytes());
+  std::size_t tile = kFirstTileBlocks;
+  for (std::size_t b = 0; b < allowed.size();) {
+    if (allowed[b] == 0) {
+      ++b;
+      continue;
+    }
+    std::size_t stop = b + 1;
+    while (stop < allowed.size() && stop - b < tile && allowed[stop] != 0) ++stop;
+    for (std::size_t q = 0; q < lanes_.size(); q += kPlaneQueries) {
+      scan_tile(lanes_.data() + q, std::min<std::size_t>(kPlaneQueries, lanes_.size() - q),
+                first + b, stop - b, allowed.data() + b);
+    }
+    b = stop;
+    tile = std::min(largest, tile * 2);
+  }
+}
+
+void Worker::gather(const RowSet& set, std::size_t first_asset, std::size_t end_asset) {
+  std::vector<std::uint32_t> waiting;
+  const auto flush = [&] {
+    for (Lane& lane : lanes_) {
+      rows_ = waiting;
+      offer(lane);
+      lane.collector.counts.rows_scanned += waiting.size();
+    }
+    waiting.clear();
+  };
+  for_each_run(set.assets, first_asset, end_asset, [&](std::size_t first, std::size_t last) {
+    for (std::size_t row = library_.first_row[first]; row < library_.first_row[last]; ++row) {
+      waiting.push_back(static_cast<std::uint32_t>(row));
+      if (waiting.size() == kGatherRows) flush();
     }
   });
-  for (std::size_t q = 0; q < queries.size(); ++q) collectors[q].finish();
-  return rows_scanned;
+  flush();
 }
 
 // The asset at which part `part` of `parts` begins: parts have about the same number of rows.
@@ -47,36 +150,19 @@ std::size_t part_begin(const Library& library, std::size_t part, std::size_t par
 
 }  // namespace
 
-ScanCounts scan(const Library& library, const std::vector<Query>& queries, const Bitmap& assets,
-                std::size_t threads, std::vector<Collector>& collectors) {
-  std::vector<std::size_t> rows_scanned(threads);
-  std::vector<std::exception_ptr> failures(threads);
-  const auto work = [&](std::size_t part) noexcept {
-    try {
-      rows_scanned[part] = scan_assets(library, queries, assets, part_begin(library, part, threads),
-                                       part_begin(library, part + 1, threads),
-                                       collectors.data() + part * queries.size());
-    } catch (...) {
-      failures[part] = std::current_exception();
+void scan(const Library& library, const std::vector<Query>& queries, const RowSet& rows,
+          std::size_t threads, std::vector<Collector>& collectors) {
+  run_parts(threads, [&](std::size_t part) {
+    Worker worker(library, queries, collectors.data() + part * queries.size());
+    const std::size_t first = part_begin(library, part, threads);
+    const std::size_t end = part_begin(library, part + 1, threads);
+    if (rows.strategy == Strategy::kGather) {
+      worker.gather(rows, first, end);
+    } else {
+      worker.scan_plane(rows, library.first_row[first], library.first_row[end]);
     }
-  };
-  std::vector<std::thread> others;
-  others.reserve(threads - 1);
-  for (std::size_t part = 1; part < threads; ++part) {
-    try {
-      others.emplace_back(work, part);
-    } catch (const std::system_error&) {  // no thread to be had: do its part here
-      work(part);
-    }
-  }
-  work(0);
-  for (std::thread& other : others) other.join();
-  ScanCounts counts{threads, 0};
-  for (std::size_t part = 0; part < threads; ++part) {
-    if (failures[part]) std::rethrow_exception(failures[part]);
-    counts.rows_scanned += rows_scanned[part];
-  }
-  return counts;
+    worker.finish();
+  });
 }
 
 }  // namespace facegrep::detail

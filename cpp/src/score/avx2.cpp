@@ -36,34 +36,97 @@ int32_t dot_one(const int8_t* query, const int8_t* row, size_t dim) {
   return sum_lanes(sum) + dot_tail(query, row, d, dim);
 }
 
-// Four rows share each widened piece of the query, and one reduction of four sums at the end.
-void dot_rows(const int8_t* query, const int8_t* rows, size_t count, size_t dim,
-              int32_t* dots) noexcept {
-  size_t r = 0;
-  for (; r + 4 <= count; r += 4) {
-    const int8_t* row = rows + r * dim;
-    __m256i sum0 = _mm256_setzero_si256(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-    size_t d = 0;
-    for (; d + 16 <= dim; d += 16) {
-      const __m256i q = load_16_codes(query + d);
-      sum0 = _mm256_add_epi32(sum0, _mm256_madd_epi16(q, load_16_codes(row + d)));
-      sum1 = _mm256_add_epi32(sum1, _mm256_madd_epi16(q, load_16_codes(row + dim + d)));
-      sum2 = _mm256_add_epi32(sum2, _mm256_madd_epi16(q, load_16_codes(row + 2 * dim + d)));
-      sum3 = _mm256_add_epi32(sum3, _mm256_madd_epi16(q, load_16_codes(row + 3 * dim + d)));
+// Rows come from anywhere: the two cache lines that follow a prefetched one come by themselves.
+constexpr size_t kPrefetchRows = 8;
+
+void dot_rows(const int8_t* query, const int8_t* codes, const uint32_t* rows, size_t count,
+              size_t dim, int32_t* dots) noexcept {
+  for (size_t i = 0; i < count; ++i) {
+    if (i + kPrefetchRows < count) {
+      const int8_t* ahead = codes + size_t{rows[i + kPrefetchRows]} * dim;
+      for (size_t line = 0; line < dim; line += 64) _mm_prefetch(ahead + line, _MM_HINT_T0);
     }
-    const __m256i sums =
-        _mm256_hadd_epi32(_mm256_hadd_epi32(sum0, sum1), _mm256_hadd_epi32(sum2, sum3));
-    const __m128i four =
-        _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(dots + r), four);
-    if (d == dim) continue;
-    for (size_t i = 0; i < 4; ++i) dots[r + i] += dot_tail(query, row + i * dim, d, dim);
+    dots[i] = dot_one(query, codes + size_t{rows[i]} * dim, dim);
   }
-  for (; r < count; ++r) dots[r] = dot_one(query, rows + r * dim, dim);
+}
+
+__m256i broadcast_4(const int8_t* codes) {
+  int32_t four;
+  __builtin_memcpy(&four, codes, 4);
+  return _mm256_set1_epi32(four);
+}
+
+// E of eight rows for each query, from one block's 32-byte half.
+template <size_t kQueries>
+void half_block(const PlaneScan* scans, const uint8_t* half, __m256i* e) {
+  const __m256i low_nibbles = _mm256_set1_epi8(15);
+  const __m256i ones = _mm256_set1_epi16(1);
+  const size_t groups = scans[0].groups;
+  __m256i dots[kQueries];
+  for (size_t q = 0; q < kQueries; ++q) dots[q] = _mm256_setzero_si256();
+  for (size_t g = 0; g < groups;) {
+    // A sum of 16 bits takes 8 products of at most 2 * 15 * 127: four groups, then it is widened.
+    const size_t end = groups - g < 4 ? groups : g + 4;
+    __m256i sums[kQueries];
+    for (size_t q = 0; q < kQueries; ++q) sums[q] = _mm256_setzero_si256();
+    for (; g < end; ++g) {
+      const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(half + g * 64));
+      const __m256i low = _mm256_and_si256(bytes, low_nibbles);
+      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low_nibbles);
+      for (size_t q = 0; q < kQueries; ++q) {
+        const int8_t* code = scans[q].code + g * 8;
+        sums[q] = _mm256_add_epi16(sums[q], _mm256_maddubs_epi16(low, broadcast_4(code)));
+        sums[q] = _mm256_add_epi16(sums[q], _mm256_maddubs_epi16(high, broadcast_4(code + 4)));
+      }
+    }
+    for (size_t q = 0; q < kQueries; ++q) {
+      dots[q] = _mm256_add_epi32(dots[q], _mm256_madd_epi16(sums[q], ones));
+    }
+  }
+  for (size_t q = 0; q < kQueries; ++q) {
+    e[q] = _mm256_sub_epi32(_mm256_slli_epi32(dots[q], 5), _mm256_set1_epi32(scans[q].offset));
+  }
+}
+
+unsigned not_below(__m256i e, __m256 cut) {
+  return static_cast<unsigned>(
+      _mm256_movemask_ps(_mm256_cmp_ps(_mm256_cvtepi32_ps(e), cut, _CMP_NLT_UQ)));
+}
+
+template <size_t kQueries>
+void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
+                 size_t blocks, uint16_t* masks, size_t* hits) {
+  for (size_t q = 0; q < kQueries; ++q) hits[q] = 0;
+  for (size_t b = 0; b < blocks; ++b, plane += scans[0].groups * 64) {
+    __m256i first[kQueries];
+    __m256i second[kQueries];
+    half_block<kQueries>(scans, plane, first);
+    half_block<kQueries>(scans, plane + 32, second);
+    for (size_t q = 0; q < kQueries; ++q) {
+      const __m256 cut = _mm256_set1_ps(block_cut(scans[q], bounds[b]));
+      const unsigned mask = not_below(first[q], cut) | not_below(second[q], cut) << 8;
+      masks[q * blocks + b] = static_cast<uint16_t>(mask);
+      hits[q] += mask != 0;
+    }
+  }
+}
+
+void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
+                const BlockBound* bounds, size_t blocks, uint16_t* masks, size_t* hits) noexcept {
+  switch (queries) {
+    case 1:
+      return scan_blocks<1>(scans, plane, bounds, blocks, masks, hits);
+    case 2:
+      return scan_blocks<2>(scans, plane, bounds, blocks, masks, hits);
+    case 3:
+      return scan_blocks<3>(scans, plane, bounds, blocks, masks, hits);
+    default:
+      return scan_blocks<4>(scans, plane, bounds, blocks, masks, hits);
+  }
 }
 
 }  // namespace
 
-const ScoreKernels kScoreAvx2 = {"avx2", dot_rows};
+const ScoreKernels kScoreAvx2 = {"avx2", dot_rows, scan_plane};
 
 }  // namespace facegrep::detail

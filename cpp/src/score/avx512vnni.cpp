@@ -22,44 +22,83 @@ int32_t sum_of(const int8_t* query, size_t dim) {
   return _mm512_reduce_add_epi32(sum);
 }
 
-// Four rows at a time: the four chains hide the five cycles of vpdpbusd.
-void dot_rows(const int8_t* query, const int8_t* rows, size_t count, size_t dim,
-              int32_t* dots) noexcept {
+constexpr size_t kPrefetchRows = 8;
+
+void dot_rows(const int8_t* query, const int8_t* codes, const uint32_t* rows, size_t count,
+              size_t dim, int32_t* dots) noexcept {
   const int32_t offset = 128 * sum_of(query, dim);
-  size_t r = 0;
-  for (; r + 4 <= count; r += 4) {
-    const int8_t* row = rows + r * dim;
-    __m512i sum0 = _mm512_setzero_si512(), sum1 = sum0, sum2 = sum0, sum3 = sum0;
-    for (size_t d = 0; d < dim; d += 64) {
-      const __mmask64 mask = first(dim - d);
-      const __m512i q = _mm512_maskz_loadu_epi8(mask, query + d);
-      sum0 = _mm512_dpbusd_epi32(sum0, as_unsigned(_mm512_maskz_loadu_epi8(mask, row + d)), q);
-      sum1 =
-          _mm512_dpbusd_epi32(sum1, as_unsigned(_mm512_maskz_loadu_epi8(mask, row + dim + d)), q);
-      sum2 = _mm512_dpbusd_epi32(sum2,
-                                 as_unsigned(_mm512_maskz_loadu_epi8(mask, row + 2 * dim + d)), q);
-      sum3 = _mm512_dpbusd_epi32(sum3,
-                                 as_unsigned(_mm512_maskz_loadu_epi8(mask, row + 3 * dim + d)), q);
+  for (size_t i = 0; i < count; ++i) {
+    if (i + kPrefetchRows < count) {
+      const int8_t* ahead = codes + size_t{rows[i + kPrefetchRows]} * dim;
+      for (size_t line = 0; line < dim; line += 64) _mm_prefetch(ahead + line, _MM_HINT_T0);
     }
-    dots[r] = _mm512_reduce_add_epi32(sum0) - offset;
-    dots[r + 1] = _mm512_reduce_add_epi32(sum1) - offset;
-    dots[r + 2] = _mm512_reduce_add_epi32(sum2) - offset;
-    dots[r + 3] = _mm512_reduce_add_epi32(sum3) - offset;
-  }
-  for (; r < count; ++r) {
-    const int8_t* row = rows + r * dim;
+    const int8_t* row = codes + size_t{rows[i]} * dim;
     __m512i sum = _mm512_setzero_si512();
     for (size_t d = 0; d < dim; d += 64) {
       const __mmask64 mask = first(dim - d);
       const __m512i q = _mm512_maskz_loadu_epi8(mask, query + d);
       sum = _mm512_dpbusd_epi32(sum, as_unsigned(_mm512_maskz_loadu_epi8(mask, row + d)), q);
     }
-    dots[r] = _mm512_reduce_add_epi32(sum) - offset;
+    dots[i] = _mm512_reduce_add_epi32(sum) - offset;
+  }
+}
+
+__m512i broadcast_4(const int8_t* codes) {
+  int32_t four;
+  __builtin_memcpy(&four, codes, 4);
+  return _mm512_set1_epi32(four);
+}
+
+// Nibbles are unsigned and the query signed: just what vpdpbusd multiplies. Two chains a query, for
+// the two nibbles, hide its latency.
+template <size_t kQueries>
+void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
+                 size_t blocks, uint16_t* masks, size_t* hits) {
+  const __m512i low_nibbles = _mm512_set1_epi8(15);
+  const size_t groups = scans[0].groups;
+  for (size_t q = 0; q < kQueries; ++q) hits[q] = 0;
+  for (size_t b = 0; b < blocks; ++b, plane += groups * 64) {
+    __m512i low_dots[kQueries];
+    __m512i high_dots[kQueries];
+    for (size_t q = 0; q < kQueries; ++q) low_dots[q] = high_dots[q] = _mm512_setzero_si512();
+    for (size_t g = 0; g < groups; ++g) {
+      const __m512i bytes = _mm512_loadu_si512(plane + g * 64);
+      const __m512i low = _mm512_and_si512(bytes, low_nibbles);
+      const __m512i high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), low_nibbles);
+      for (size_t q = 0; q < kQueries; ++q) {
+        const int8_t* code = scans[q].code + g * 8;
+        low_dots[q] = _mm512_dpbusd_epi32(low_dots[q], low, broadcast_4(code));
+        high_dots[q] = _mm512_dpbusd_epi32(high_dots[q], high, broadcast_4(code + 4));
+      }
+    }
+    for (size_t q = 0; q < kQueries; ++q) {
+      const __m512i dots = _mm512_add_epi32(low_dots[q], high_dots[q]);
+      const __m512i e =
+          _mm512_sub_epi32(_mm512_slli_epi32(dots, 5), _mm512_set1_epi32(scans[q].offset));
+      const __m512 cut = _mm512_set1_ps(block_cut(scans[q], bounds[b]));
+      const __mmask16 mask = _mm512_cmp_ps_mask(_mm512_cvtepi32_ps(e), cut, _CMP_NLT_UQ);
+      masks[q * blocks + b] = mask;
+      hits[q] += mask != 0;
+    }
+  }
+}
+
+void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
+                const BlockBound* bounds, size_t blocks, uint16_t* masks, size_t* hits) noexcept {
+  switch (queries) {
+    case 1:
+      return scan_blocks<1>(scans, plane, bounds, blocks, masks, hits);
+    case 2:
+      return scan_blocks<2>(scans, plane, bounds, blocks, masks, hits);
+    case 3:
+      return scan_blocks<3>(scans, plane, bounds, blocks, masks, hits);
+    default:
+      return scan_blocks<4>(scans, plane, bounds, blocks, masks, hits);
   }
 }
 
 }  // namespace
 
-const ScoreKernels kScoreAvx512Vnni = {"avx512vnni", dot_rows};
+const ScoreKernels kScoreAvx512Vnni = {"avx512vnni", dot_rows, scan_plane};
 
 }  // namespace facegrep::detail

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import facegrep
+from facegrep._names import check_library_name, check_name
 from facegrep.engine import DEFAULT_LIBRARY
-from facegrep.engine._names import check_library_name, check_name
 
 NO_NAMES: list[Any] = [
     "",

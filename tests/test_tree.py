@@ -22,7 +22,7 @@ BELOW: dict[str, set[str]] = {
     "engine": {"index", "media", "store", "vision"},
     "ice": {"engine", "index", "media", "store", "vision"},
 }
-INDEX_MODULES = {"_arguments", "_core", "_index", "_result", "_where"}
+INDEX_MODULES = {"_arguments", "_core", "_index", "_names", "_result", "_where"}
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from facegrep._errors import AlreadyExistsError, InvalidArgumentError
+from facegrep._names import check_name
 from facegrep.engine._face_index import IndexingOperations
 from facegrep.engine._ingest import IngestOperations
 from facegrep.engine._libraries import LibraryOperations
-from facegrep.engine._names import check_name
 from facegrep.engine._pages import Answers
 from facegrep.engine._search import SearchOperations
 from facegrep.engine._vectors import VectorOperations

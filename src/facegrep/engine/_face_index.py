@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from facegrep._errors import PictureError
+from facegrep._names import check_library_name
 from facegrep.engine._analysis import Work, analyse
 from facegrep.engine._items import faces_of, read_pending
 from facegrep.engine._libraries import check_face_index
-from facegrep.engine._names import check_library_name
 from facegrep.engine._results import IndexingReport
 from facegrep.engine._view import EngineCore
 from facegrep.media import read_picture

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, Literal
 
 from facegrep._errors import AlreadyExistsError, FacegrepError, InvalidArgumentError
+from facegrep._names import check_library_name
 from facegrep.engine._analysis import Work, analyse
 from facegrep.engine._group import Group
 from facegrep.engine._items import (
@@ -19,7 +20,6 @@ from facegrep.engine._items import (
     stored_faces,
 )
 from facegrep.engine._media import MediaOperations
-from facegrep.engine._names import check_library_name
 from facegrep.engine._results import AddManyResult, AddResult
 from facegrep.engine._view import require_model
 from facegrep.store import Job, find_identities, now_ms

@@ -11,7 +11,7 @@ import numpy as np
 
 from facegrep import _core
 from facegrep._errors import InvalidArgumentError, PictureError
-from facegrep.engine._names import (
+from facegrep._names import (
     check_fields,
     check_int64,
     check_name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from facegrep._errors import InvalidArgumentError, ModelMismatchError
-from facegrep.engine._names import check_count, check_library_name, check_text, check_threshold
+from facegrep._names import check_count, check_library_name, check_text, check_threshold
 from facegrep.engine._results import Library
 from facegrep.engine._view import DEFAULT_MODEL, EngineCore, embedder_manifest
 from facegrep.store import MAX_DIM, list_libraries

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from facegrep._errors import NotFoundError, StoreCorrupt
-from facegrep.engine._names import (
+from facegrep._names import (
     check_count,
     check_fields,
     check_library_name,

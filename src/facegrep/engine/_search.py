@@ -14,8 +14,8 @@ from facegrep._errors import (
     OperationDeniedError,
 )
 from facegrep._index import _real_float32
+from facegrep._names import check_count, check_library_name, check_threshold
 from facegrep._where import compile_where
-from facegrep.engine._names import check_count, check_library_name, check_threshold
 from facegrep.engine._pages import cut_page
 from facegrep.engine._results import Page, SearchResult
 from facegrep.engine._view import EngineCore

@@ -17,14 +17,14 @@ from facegrep._errors import (
     OperationDeniedError,
 )
 from facegrep._index import _real_float32
-from facegrep._where import FIELD_NAMES
-from facegrep.engine._names import (
+from facegrep._names import (
     check_field,
     check_int64,
     check_library_name,
     check_names,
     check_optional_name,
 )
+from facegrep._where import FIELD_NAMES
 from facegrep.engine._results import AddManyResult
 from facegrep.engine._view import EngineCore, embedder_manifest
 from facegrep.store import Columns, Faces, Job, NewAsset, find_identities, now_ms

@@ -12,8 +12,8 @@ from facegrep._errors import (
     StoreClosed,
     StoreReadOnly,
 )
+from facegrep._names import check_name
 from facegrep.engine._indexes import Indexes
-from facegrep.engine._names import check_name
 from facegrep.store import LibraryRow, Store, find_library
 from facegrep.vision import EmbedderManifest, FaceAnalyzer, load_manifest
 

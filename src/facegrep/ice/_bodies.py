@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, UnsetType, to_builtins
 
 from facegrep._errors import InvalidArgumentError
-from facegrep.engine._names import check_fields, check_text
+from facegrep._names import check_fields, check_text
 from facegrep.ice._json import Int64, JsonObject, Text, read_json
 
 _MAX_FACE_GROUPS = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from facegrep._errors import InvalidArgumentError
+from facegrep._names import MAX_TEXT_BYTES, check_library_name, check_name
 from facegrep.engine import DEFAULT_LIBRARY
-from facegrep.engine._names import MAX_TEXT_BYTES, check_library_name, check_name
 
 MAX_NEW_LIBRARY_NAME_LENGTH = 128
 MAX_PAGE_SIZE = 50

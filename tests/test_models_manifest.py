@@ -285,8 +285,9 @@ def test_another_model_computes_what_its_graph_says(added: Path) -> None:
     np.testing.assert_allclose(FaceAnalyzer("tiny").embed(crops), expected, atol=1e-6)
 
 
-def test_an_embedding_that_is_not_finite_never_leaves(added: Path) -> None:
-    write_model(added, content=tiny_onnx(scale=3e37))
+@pytest.mark.parametrize("scale", [3e37, 0.0])
+def test_an_embedding_without_a_direction_never_leaves(added: Path, scale: float) -> None:
+    write_model(added, content=tiny_onnx(scale=scale))
     analyzer = FaceAnalyzer("tiny")
     with pytest.raises(ModelError, match="crop 0: the model gave no finite embedding"):
         analyzer.embed(np.full((1, 32, 32, 3), 255, np.uint8))

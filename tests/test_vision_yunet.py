@@ -43,6 +43,7 @@ def test_boxes_are_given_in_pixels_of_the_original() -> None:
     _say(outputs, 12 * 3 + 5, 0.9, np.log(4.0))
     found = decode(outputs, 0, Canvas(CANVAS.pixels, 0.5, 0.25, 4), DETECTION)
     np.testing.assert_allclose(found.boxes, [[40, 16, 64, 128]], rtol=1e-6)
+    np.testing.assert_allclose(found.landmarks, np.tile([72, 80], (1, 5, 1)))
 
 
 def test_of_two_overlapping_boxes_the_better_one_stays() -> None:

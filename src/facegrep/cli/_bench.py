@@ -33,7 +33,7 @@ def embed(
 ) -> None:
     """Faces per second by stage, provider, precision and batch, beside the graph as shipped."""
     from facegrep.media import read_picture
-    from facegrep.vision._bench import bench_embed
+    from facegrep.vision import bench_embed
 
     pixels = [read_picture(picture).pixels for picture in pictures] if pictures else None
     with console(stderr=True).status("measuring") as status:

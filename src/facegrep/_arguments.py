@@ -1,4 +1,4 @@
-"""Numbers that callers pass, checked."""
+"""Numbers that callers pass to either door, checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from facegrep._errors import InvalidArgumentError
 MAX_POSITION = 2**62  # two of them added still fit an int64
 
 
-def check_count(value: int, name: str, lowest: int = 0, highest: int = MAX_POSITION) -> int:
+def check_count(value: object, name: str, lowest: int = 0, highest: int = MAX_POSITION) -> int:
     """Return an int, or a numpy integer as one.
 
     Raises
@@ -17,8 +17,27 @@ def check_count(value: int, name: str, lowest: int = 0, highest: int = MAX_POSIT
     InvalidArgumentError
         Names the argument, what was expected and what came.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise InvalidArgumentError(f"{name}: expected an int, got {value!r:.80}")
     if not lowest <= value <= highest:
         raise InvalidArgumentError(f"{name}: expected {lowest} to {highest}, got {value!r:.80}")
     return int(value)
+
+
+def check_threshold(value: object) -> float | None:
+    """Return a cosine as a float; it may be absent.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Not a number, or not from -1 to 1.
+    """
+    if value is None:
+        return None
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {value!r:.80}")
+    if not -1 <= value <= 1:
+        raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {value!r:.80}")
+    return float(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, overload
 import numpy as np
 
 from facegrep import _core
-from facegrep._arguments import check_count
+from facegrep._arguments import check_count, check_threshold
 from facegrep._errors import InvalidArgumentError
 from facegrep._result import SearchResult
 from facegrep._where import Where, compile_where
@@ -190,7 +190,7 @@ class FaceIndex:
             SearchResult(core)
             for core in self._core.search(
                 np.atleast_2d(rows),
-                threshold=_cosine(threshold),
+                threshold=check_threshold(threshold),
                 limit=check_count(limit, "limit"),
                 offset=check_count(offset, "offset"),
                 where=compile_where(where),
@@ -256,18 +256,3 @@ def _refuse_set(values: object, name: str) -> None:
         raise InvalidArgumentError(
             f"{name}: expected a sequence, got a set, whose order is not that of the rows"
         )
-
-
-def _cosine(threshold: float | None) -> float | None:
-    if threshold is None:
-        return None
-    if isinstance(threshold, bool) or not isinstance(
-        threshold, (int, float, np.integer, np.floating)
-    ):
-        raise InvalidArgumentError(
-            f"threshold: expected a cosine from -1 to 1 or None, got {threshold!r:.80}"
-        )
-    try:
-        return float(threshold)
-    except OverflowError:
-        return np.inf  # as much out of range as the int that no float holds

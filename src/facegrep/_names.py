@@ -128,25 +128,3 @@ def check_field(name: str, value: object) -> int | str | None:
     """Check the value of one custom field."""
     argument = f"fields[{name!r}]"
     return check_text(value, argument) if name in TEXT_FIELDS else check_int64(value, argument)
-
-
-def check_threshold(value: object) -> float | None:
-    """Check a cosine that may be absent."""
-    if value is None:
-        return None
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.integer, np.floating)
-    ):
-        raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {value!r:.80}")
-    if not -1 <= value <= 1:
-        raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {value!r:.80}")
-    return float(value)
-
-
-def check_count(value: object, argument: str) -> int:
-    """Check a number of things, 0 or more."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise InvalidArgumentError(f"{argument}: expected an int, got {value!r:.80}")
-    if not 0 <= value <= INT64_MAX:
-        raise InvalidArgumentError(f"{argument}: expected 0 to 2**63 - 1, got {value}")
-    return int(value)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from facegrep._arguments import check_count, check_threshold
 from facegrep._errors import InvalidArgumentError, ModelMismatchError
-from facegrep._names import check_count, check_library_name, check_text, check_threshold
+from facegrep._names import check_library_name, check_text
 from facegrep.engine._results import Library
 from facegrep.engine._view import DEFAULT_MODEL, EngineCore, embedder_manifest
 from facegrep.store import MAX_DIM, list_libraries

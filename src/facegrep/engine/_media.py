@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from facegrep._arguments import check_count
 from facegrep._errors import NotFoundError, StoreCorrupt
 from facegrep._names import (
-    check_count,
     check_fields,
     check_library_name,
     check_name,

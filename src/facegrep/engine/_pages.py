@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facegrep._arguments import check_count
 from facegrep._errors import InvalidArgumentError, StoreCorrupt
-from facegrep._names import check_count, check_library_name, check_name
+from facegrep._names import check_library_name, check_name
 from facegrep.engine._results import Hit, Page
 from facegrep.store import KeptAnswer, find_hits, find_library, read_tombstones, unpack_faces
 from facegrep.vision import Box

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 
+from facegrep._arguments import check_count, check_threshold
 from facegrep._errors import (
     InvalidArgumentError,
     ModelMismatchError,
@@ -14,7 +15,7 @@ from facegrep._errors import (
     OperationDeniedError,
 )
 from facegrep._index import _real_float32
-from facegrep._names import check_count, check_library_name, check_threshold
+from facegrep._names import check_library_name
 from facegrep._where import compile_where
 from facegrep.engine._pages import cut_page
 from facegrep.engine._results import Page, SearchResult

@@ -1,6 +1,23 @@
 #include "cpu/cpu.hpp"
 
+#include <algorithm>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 namespace facegrep::detail {
+
+std::size_t cores_available() noexcept {
+#if defined(__linux__)
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof(mask), &mask) == 0) {
+    return static_cast<std::size_t>(std::max(1, CPU_COUNT(&mask)));
+  }
+#endif
+  return std::max(1U, std::thread::hardware_concurrency());
+}
 
 #if defined(FACEGREP_X86)
 // __builtin_cpu_supports looks at XGETBV as well, so a kernel that does not save the wide registers

@@ -4,8 +4,8 @@
 #include <mutex>
 #include <shared_mutex>
 #include <string>
-#include <thread>
 
+#include "cpu/cpu.hpp"
 #include "facegrep/cpu.hpp"
 #include "facegrep/error.hpp"
 #include "facegrep/quantize.hpp"
@@ -26,8 +26,7 @@ constexpr std::size_t kDeadRowsKept = 4096;
 
 std::size_t choose_threads(std::size_t asked, std::size_t bytes) {
   if (asked != 0) return asked;
-  const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
-  return std::clamp<std::size_t>(bytes / kBytesPerThread, 1, cores);
+  return std::clamp<std::size_t>(bytes / kBytesPerThread, 1, detail::cores_available());
 }
 
 }  // namespace

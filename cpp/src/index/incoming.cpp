@@ -98,7 +98,13 @@ Groups group_by_id(const std::vector<std::string_view>& ids, const Library& libr
 }
 
 // Ids and messages quote at most this much of an id.
-std::string quoted(std::string_view id) { return "'" + std::string(id.substr(0, 80)) + "'"; }
+std::string quoted(std::string_view id) {
+  constexpr std::size_t kMostBytes = 80;
+  if (id.size() <= kMostBytes) return "'" + std::string(id) + "'";
+  std::size_t end = kMostBytes;
+  while ((static_cast<unsigned char>(id[end]) & 0xC0) == 0x80) --end;  // not within a character
+  return "'" + std::string(id.substr(0, end)) + "...'";
+}
 
 void check_id(std::string_view id, std::size_t row) {
   const std::string where = "media_ids: entry " + std::to_string(row);

@@ -12,6 +12,8 @@
 #include <system_error>
 #include <thread>
 
+#include "cpu/cpu.hpp"
+
 namespace facegrep::detail {
 namespace {
 
@@ -82,7 +84,7 @@ class Pool {
     }
   }
 
-  const std::size_t largest_ = std::max(2U, std::thread::hardware_concurrency()) - 1;
+  const std::size_t largest_ = std::max<std::size_t>(2, cores_available()) - 1;
   std::mutex mutex_;
   std::condition_variable job_waits_;
   std::deque<std::shared_ptr<Job>> waiting_;

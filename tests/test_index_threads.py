@@ -126,3 +126,36 @@ def test_workers_start_with_the_first_search_that_can_use_them_and_again_after_a
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     )
     assert (run.stdout, run.stderr, run.returncode) == ("", "", 0)
+
+
+INTERRUPT_A_LONG_SEARCH = """
+import signal, time
+import numpy as np
+import facegrep
+
+rng = np.random.default_rng(0)
+x = rng.standard_normal((20_000, 128)).astype(np.float32)
+index = facegrep.FaceIndex(128)
+index.add([f"{i}" for i in range(len(x))], x)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+for threads in (1, 2):
+    queries, whole_s = x[:2000], 0.0
+    while whole_s < 0.4:  # long beside the 50 ms between two looks at the signals
+        queries = np.concatenate([queries, queries])
+        started = time.perf_counter()
+        index.search(queries, threshold=0.9, threads=threads)
+        whole_s = time.perf_counter() - started
+    signal.setitimer(signal.ITIMER_REAL, whole_s / 8)
+    try:
+        index.search(queries, threshold=0.9, threads=threads)
+    except KeyboardInterrupt:
+        print("interrupted")
+    assert index.search(x[5], limit=1).media_ids == ["5"]
+"""
+
+
+def test_ctrl_c_ends_a_long_search_early_and_leaves_the_index_usable() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPT_A_LONG_SEARCH], capture_output=True, text=True, timeout=120
+    )
+    assert (run.stdout, run.stderr) == ("interrupted\ninterrupted\n", "")

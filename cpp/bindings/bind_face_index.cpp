@@ -77,9 +77,18 @@ std::vector<Result> search(const FaceIndex& index, const py::array& queries,
   // A copy: without the GIL others may write to the array, and a query has to be the same one when
   // its norm is taken, when it is quantised and at every exact score.
   const std::vector<float> values(rows, rows + count * index.dim());
-  const SearchOptions options{threshold, limit, offset, read_filter(where), threads};
-  const py::gil_scoped_release nogil;
-  return index.search(values.data(), count, options);
+  // Ctrl-C raises in the thread that called, as soon as the search has asked.
+  const auto interrupted = [] {
+    const py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  };
+  const SearchOptions options{threshold, limit, offset, read_filter(where), threads, interrupted};
+  try {
+    const py::gil_scoped_release nogil;
+    return index.search(values.data(), count, options);
+  } catch (const Interrupted&) {
+    throw py::error_already_set();
+  }
 }
 
 // Matches [offset, offset + limit) that there are.

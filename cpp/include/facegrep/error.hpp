@@ -24,6 +24,12 @@ class AlreadyExists : public InvalidArgument {
   using InvalidArgument::InvalidArgument;
 };
 
+/// SearchOptions::interrupted said so.
+class Interrupted : public Error {
+ public:
+  Interrupted() : Error("the search was interrupted") {}
+};
+
 /// No live asset has this id.
 class MediaNotFound : public Error {
  public:

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +35,9 @@ struct SearchOptions {
   std::size_t offset = 0;
   Filter filter;
   std::size_t threads = 0;  // 0: as many as pay off, at most one a core
+  /// Asked about twenty times a second, by the thread that called search(), which throws
+  /// Interrupted when it returns true. May be empty.
+  std::function<bool()> interrupted;
 };
 
 /// int8 codes of faces, grouped by media asset, with fields to filter by. In memory.

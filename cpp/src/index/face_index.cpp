@@ -116,6 +116,7 @@ std::vector<std::shared_ptr<SearchResult>> FaceIndex::search(const float* querie
     prepared.push_back(detail::prepare_query(queries + q * dim(), dim(), q));
   }
 
+  detail::StopSignal stop(options.interrupted);
   const auto lock = state_->read();
   const detail::Library& library = state_->library;
   const auto row_set = state_->row_sets.get(library, options.filter);
@@ -131,7 +132,7 @@ std::vector<std::shared_ptr<SearchResult>> FaceIndex::search(const float* querie
   for (std::size_t i = 0; i < threads * count; ++i) {
     collectors.emplace_back(library, prepared[i % count], options.threshold, keep);
   }
-  if (options.threshold || keep > 0) scan(library, prepared, rows, threads, collectors);
+  if (options.threshold || keep > 0) scan(library, prepared, rows, threads, collectors, stop);
 
   std::vector<std::shared_ptr<SearchResult>> results;
   results.reserve(count);

@@ -26,8 +26,9 @@ struct Lane {
 
 class Worker {
  public:
-  Worker(const Library& library, const std::vector<Query>& queries, Collector* collectors)
-      : library_(library), kernels_(score_kernels()) {
+  Worker(const Library& library, const std::vector<Query>& queries, Collector* collectors,
+         StopSignal& stop)
+      : library_(library), kernels_(score_kernels()), stop_(stop) {
     lanes_.reserve(queries.size());
     for (std::size_t q = 0; q < queries.size(); ++q) {
       lanes_.push_back({queries[q], prepare_plane_query(queries[q]), collectors[q]});
@@ -47,6 +48,7 @@ class Worker {
 
   const Library& library_;
   const ScoreKernels& kernels_;
+  StopSignal& stop_;
   std::vector<Lane> lanes_;
   std::vector<std::uint16_t> masks_;
   std::vector<std::uint32_t> rows_;
@@ -65,6 +67,7 @@ void Worker::offer(Lane& lane) {
 
 void Worker::scan_tile(Lane* lanes, std::size_t queries, std::size_t first, std::size_t blocks,
                        const std::uint16_t* allowed) {
+  stop_.check();
   const Plane& plane = library_.plane;
   PlaneScan scans[kPlaneQueries];
   std::size_t hits[kPlaneQueries];
@@ -125,6 +128,7 @@ void Worker::gather(const RowSet& set, std::size_t first_asset, std::size_t end_
   std::vector<std::uint32_t> waiting;
   const auto flush = [&] {
     for (Lane& lane : lanes_) {
+      stop_.check();
       rows_ = waiting;
       offer(lane);
       lane.collector.counts.rows_scanned += waiting.size();
@@ -151,9 +155,9 @@ std::size_t part_begin(const Library& library, std::size_t part, std::size_t par
 }  // namespace
 
 void scan(const Library& library, const std::vector<Query>& queries, const RowSet& rows,
-          std::size_t threads, std::vector<Collector>& collectors) {
+          std::size_t threads, std::vector<Collector>& collectors, StopSignal& stop) {
   run_parts(threads, [&](std::size_t part) {
-    Worker worker(library, queries, collectors.data() + part * queries.size());
+    Worker worker(library, queries, collectors.data() + part * queries.size(), stop);
     const std::size_t first = part_begin(library, part, threads);
     const std::size_t end = part_begin(library, part + 1, threads);
     if (rows.strategy == Strategy::kGather) {

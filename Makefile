@@ -19,7 +19,7 @@ ifeq ($(CI),true)
   STRICT_PIP := -Ccmake.define.FACEGREP_WERROR=ON
 endif
 
-.PHONY: help setup demo test native-test lint asan clean
+.PHONY: help setup demo test native-test lint asan bench bench-check clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -68,6 +68,14 @@ asan: .venv/.installed  ## the native tests and those of FaceIndex under ASan an
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	  $(ASAN)/venv/bin/python -m pytest --capture=sys -p no:cacheprovider $(ASAN_TESTS)
 
+# PART="128-1m 512-1m" measures these anew; without it, what was not measured yet. ISA=avx2 forces a tier.
+bench: .venv/.bench-tools  ## measure against other engines, write benches/report.md (about an hour; PART=..., ISA=...)
+	@$(PY) -m benches.run $(PART) $(if $(ISA),--isa $(ISA))
+
+bench-check: .venv/.bench-check-tools  ## run each bench once, tiny
+	@$(QUIETLY) build/log/bench-check $(PY) -m benches.run --check
+	@tail -n 1 build/log/bench-check
+
 clean:  ## remove .venv and build
 	rm -rf .venv build
 
@@ -82,6 +90,15 @@ clean:  ## remove .venv and build
 	@echo 'building the native core and installing facegrep'
 	@$(QUIETLY) build/log/build-tools $(PY) -m pip install --group build
 	@$(QUIETLY) build/log/install $(PY) -m pip install --no-build-isolation -e '.[cpu]' --group test $(STRICT_PIP)
+	@touch $@
+
+.venv/.bench-tools: .venv/.installed pyproject.toml
+	@echo 'installing what facegrep is compared with'
+	@$(QUIETLY) build/log/bench-tools $(PY) -m pip install --group bench
+	@touch $@
+
+.venv/.bench-check-tools: .venv/.installed pyproject.toml
+	@$(QUIETLY) build/log/bench-check-tools $(PY) -m pip install --group bench-check
 	@touch $@
 
 .venv/.lint-tools: .venv/.installed pyproject.toml

@@ -59,7 +59,7 @@ def _machines(results: Results) -> Iterator[str]:
 def _verdicts(results: Results) -> Iterator[str]:
     tiers = ", ".join(sorted({machine["isa"] for machine in results.machines.values()}))
     yield "## What it must reach\n"
-    yield f"One thread, 1M faces. Set for AVX-512 VNNI, but for the AVX2 rows; tier here: {tiers}.\n"
+    yield f"At 1M faces. Set for AVX-512 VNNI, but for the rows that say AVX2; here: {tiers}.\n"
     yield from _table(
         ("work", "at least", "aim", "measured", ""),
         (

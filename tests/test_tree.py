@@ -20,6 +20,7 @@ BELOW: dict[str, set[str]] = {
     "vision": set(),
     "store": {"index"},
     "engine": {"index", "media", "store", "vision"},
+    "_bench": {"index"},
     "ice": {"engine", "index", "media", "store", "vision"},
 }
 INDEX_MODULES = {"_arguments", "_core", "_index", "_names", "_result", "_where"}

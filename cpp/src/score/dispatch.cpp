@@ -20,6 +20,8 @@ constexpr ScoreTier kTiers[] = {
 #if defined(FACEGREP_X86)
     {&kScoreAvx512Vnni, has_avx512vnni},
     {&kScoreAvx2, has_avx2},
+#elif defined(FACEGREP_ARM64)
+    {&kScoreNeon, always},
 #endif
     {&kScoreScalar, always},
 };

@@ -54,5 +54,6 @@ static inline float block_cut(const PlaneScan& scan, const BlockBound& bound) {
 extern const ScoreKernels kScoreScalar;
 extern const ScoreKernels kScoreAvx2;
 extern const ScoreKernels kScoreAvx512Vnni;
+extern const ScoreKernels kScoreNeon;
 
 }  // namespace facegrep::detail

@@ -1,0 +1,140 @@
+// The int8 dot for arm64's baseline (Armv8.0: Cortex-A53 2012, Cortex-A72 2015).
+
+#include <arm_neon.h>
+
+#include "score/kernels.hpp"
+
+namespace facegrep::detail {
+namespace {
+
+// A sum of 16 bits takes two products of at most 127 * 128 = 16256, but not three.
+int32_t dot_one(const int8_t* query, const int8_t* row, size_t dim) {
+  int32x4_t sum = vdupq_n_s32(0);
+  size_t d = 0;
+  for (; d + 16 <= dim; d += 16) {
+    const int8x16_t q = vld1q_s8(query + d);
+    const int8x16_t r = vld1q_s8(row + d);
+    const int16x8_t products = vmull_s8(vget_low_s8(q), vget_low_s8(r));
+    sum = vpadalq_s16(sum, vmlal_high_s8(products, q, r));
+  }
+  int32_t dot = vaddvq_s32(sum);
+  for (; d < dim; ++d) dot += int32_t{query[d]} * int32_t{row[d]};
+  return dot;
+}
+
+constexpr size_t kPrefetchRows = 8;
+
+void dot_rows(const int8_t* query, const int8_t* codes, const uint32_t* rows, size_t count,
+              size_t dim, int32_t* dots) noexcept {
+  for (size_t i = 0; i < count; ++i) {
+    if (i + kPrefetchRows < count) {
+      const int8_t* ahead = codes + size_t{rows[i + kPrefetchRows]} * dim;
+      for (size_t line = 0; line < dim; line += 64) __builtin_prefetch(ahead + line);
+    }
+    dots[i] = dot_one(query, codes + size_t{rows[i]} * dim, dim);
+  }
+}
+
+constexpr size_t kLanes = 4;  // rows of a vector
+constexpr size_t kVectors = kBlockRows / kLanes;
+constexpr size_t kHalf = kVectors / 2;  // four queries' sums of so many just fit in the registers
+
+// dots[q][from] and on: those of eight rows, from one half of a block.
+template <size_t kQueries>
+void half_block(const PlaneScan* scans, const uint8_t* block, size_t from,
+                int32x4_t (*dots)[kVectors]) {
+  const uint8_t* half = block + from * 16;
+  const size_t groups = scans[0].groups;
+  int32x4_t sums[kQueries][kHalf];
+  for (size_t q = 0; q < kQueries; ++q) {
+    for (size_t v = 0; v < kHalf; ++v) sums[q][v] = vdupq_n_s32(0);
+  }
+  for (size_t g = 0; g < groups;) {
+    // 8 products of at most 15 * 127 from four groups: a pair of sums, 30480, still has 16 bits.
+    const size_t end = groups - g < 4 ? groups : g + 4;
+    int16x8_t first[kQueries][kHalf];   // of the vector's lanes 0 and 1
+    int16x8_t second[kQueries][kHalf];  // of its lanes 2 and 3
+    for (size_t q = 0; q < kQueries; ++q) {
+      for (size_t v = 0; v < kHalf; ++v) first[q][v] = second[q][v] = vdupq_n_s16(0);
+    }
+    for (; g < end; ++g) {
+      int8x16_t low[kHalf];
+      int8x16_t high[kHalf];
+      for (size_t v = 0; v < kHalf; ++v) {
+        const uint8x16_t bytes = vld1q_u8(half + g * 64 + v * 16);
+        low[v] = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15)));
+        high[v] = vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4));
+      }
+      for (size_t q = 0; q < kQueries; ++q) {
+        const int32x2_t code = vreinterpret_s32_s8(vld1_s8(scans[q].code + g * 8));
+        const int8x16_t code_low = vreinterpretq_s8_s32(vdupq_lane_s32(code, 0));
+        const int8x16_t code_high = vreinterpretq_s8_s32(vdupq_lane_s32(code, 1));
+        for (size_t v = 0; v < kHalf; ++v) {
+          first[q][v] = vmlal_s8(first[q][v], vget_low_s8(low[v]), vget_low_s8(code_low));
+          second[q][v] = vmlal_high_s8(second[q][v], low[v], code_low);
+          first[q][v] = vmlal_s8(first[q][v], vget_low_s8(high[v]), vget_low_s8(code_high));
+          second[q][v] = vmlal_high_s8(second[q][v], high[v], code_high);
+        }
+      }
+    }
+    for (size_t q = 0; q < kQueries; ++q) {
+      for (size_t v = 0; v < kHalf; ++v) {
+        sums[q][v] = vpadalq_s16(sums[q][v], vpaddq_s16(first[q][v], second[q][v]));
+      }
+    }
+  }
+  for (size_t q = 0; q < kQueries; ++q) {
+    for (size_t v = 0; v < kHalf; ++v) dots[q][from + v] = sums[q][v];
+  }
+}
+
+// The mask of a block's 16 rows.
+uint16_t not_below(const PlaneScan& scan, const int32x4_t* dots, const BlockBound& bound) {
+  static const uint32_t kBits[kLanes] = {1, 2, 4, 8};
+  const uint32x4_t bits = vld1q_u32(kBits);
+  const int32x4_t offset = vdupq_n_s32(scan.offset);
+  const float32x4_t cut = vdupq_n_f32(block_cut(scan, bound));
+  uint32x4_t mask = vdupq_n_u32(0);
+  for (size_t v = kVectors; v-- > 0;) {
+    const int32x4_t e = vsubq_s32(vshlq_n_s32(dots[v], 5), offset);
+    const uint32x4_t below = vcltq_f32(vcvtq_f32_s32(e), cut);
+    mask = vorrq_u32(vshlq_n_u32(mask, 4), vbicq_u32(bits, below));
+  }
+  return static_cast<uint16_t>(vaddvq_u32(mask));
+}
+
+template <size_t kQueries>
+void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
+                 size_t blocks, uint16_t* masks, size_t* hits) {
+  for (size_t q = 0; q < kQueries; ++q) hits[q] = 0;
+  for (size_t b = 0; b < blocks; ++b, plane += scans[0].groups * 64) {
+    int32x4_t dots[kQueries][kVectors];
+    half_block<kQueries>(scans, plane, 0, dots);
+    half_block<kQueries>(scans, plane, kHalf, dots);
+    for (size_t q = 0; q < kQueries; ++q) {
+      const uint16_t mask = not_below(scans[q], dots[q], bounds[b]);
+      masks[q * blocks + b] = mask;
+      hits[q] += mask != 0;
+    }
+  }
+}
+
+void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
+                const BlockBound* bounds, size_t blocks, uint16_t* masks, size_t* hits) noexcept {
+  switch (queries) {
+    case 1:
+      return scan_blocks<1>(scans, plane, bounds, blocks, masks, hits);
+    case 2:
+      return scan_blocks<2>(scans, plane, bounds, blocks, masks, hits);
+    case 3:
+      return scan_blocks<3>(scans, plane, bounds, blocks, masks, hits);
+    default:
+      return scan_blocks<4>(scans, plane, bounds, blocks, masks, hits);
+  }
+}
+
+}  // namespace
+
+const ScoreKernels kScoreNeon = {"neon", dot_rows, scan_plane};
+
+}  // namespace facegrep::detail

@@ -3,8 +3,9 @@
 
 namespace facegrep {
 
-/// The tier in use: "scalar", "avx2" or "avx512vnni". Chosen once, the best that the CPU and the
-/// operating system run, unless the environment variable FACEGREP_ISA names another.
+/// The tier in use: "scalar", "avx2" or "avx512vnni", on arm64 "scalar", "neon" or "neon_dotprod".
+/// Chosen once, the best that the CPU and the operating system run, unless the environment variable
+/// FACEGREP_ISA names another.
 /// Threads  reentrant.
 /// Throws   InvalidArgument when FACEGREP_ISA is an unknown word or a tier that this CPU lacks.
 const char* active_isa();

@@ -6,6 +6,10 @@
 #if defined(__linux__)
 #include <sched.h>
 #endif
+#if defined(FACEGREP_ARM64) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 namespace facegrep::detail {
 
@@ -31,6 +35,16 @@ bool has_avx512vnni() noexcept {
 #else
 bool has_avx2() noexcept { return false; }
 bool has_avx512vnni() noexcept { return false; }
+#endif
+
+#if defined(FACEGREP_ARM64) && defined(__linux__)
+// The kernel is asked: the ID registers are its own. Where cores differ it names what all have.
+bool has_dotprod() noexcept { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#elif defined(FACEGREP_ARM64) && defined(__APPLE__)
+// Every arm64 Mac has it, from the M1 on: there is nothing to ask.
+bool has_dotprod() noexcept { return true; }
+#else
+bool has_dotprod() noexcept { return false; }
 #endif
 
 }  // namespace facegrep::detail

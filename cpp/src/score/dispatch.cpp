@@ -21,6 +21,7 @@ constexpr ScoreTier kTiers[] = {
     {&kScoreAvx512Vnni, has_avx512vnni},
     {&kScoreAvx2, has_avx2},
 #elif defined(FACEGREP_ARM64)
+    {&kScoreNeonDotprod, has_dotprod},
     {&kScoreNeon, always},
 #endif
     {&kScoreScalar, always},

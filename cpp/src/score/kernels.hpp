@@ -55,5 +55,6 @@ extern const ScoreKernels kScoreScalar;
 extern const ScoreKernels kScoreAvx2;
 extern const ScoreKernels kScoreAvx512Vnni;
 extern const ScoreKernels kScoreNeon;
+extern const ScoreKernels kScoreNeonDotprod;
 
 }  // namespace facegrep::detail

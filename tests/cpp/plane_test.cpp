@@ -22,6 +22,7 @@ using Code = std::vector<std::int8_t>;
 
 std::mt19937 rng(20201109);
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();  // rules nothing out
 
 using Masks = std::vector<std::uint16_t>;
 
@@ -61,7 +62,7 @@ void every_length_gives_the_scalar_masks(const detail::ScoreKernels& kernels) {
       for (std::size_t b = 0; b < blocks; ++b) {
         bounds[b] = {300.0F + 100.0F * unit(rng), rng() % 9 == 0 ? kInfinity : 0.2F * unit(rng)};
       }
-      for (const float base : {-kInfinity, -40.0F, 0.0F, 15.0F, 100.0F, 1e9F}) {
+      for (const float base : {kNan, -kInfinity, -40.0F, 0.0F, 15.0F, 100.0F, 1e9F}) {
         std::vector<detail::PlaneScan> scans;
         for (std::size_t q = 0; q <= rng() % detail::kPlaneQueries; ++q) {
           const float further = base + 7.0F * static_cast<float>(q);

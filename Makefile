@@ -19,10 +19,10 @@ ifeq ($(CI),true)
   STRICT_PIP := -Ccmake.define.FACEGREP_WERROR=ON
 endif
 
-.PHONY: help setup demo test native-test lint asan bench bench-check clean
+.PHONY: help setup demo test native-test native-test-arm64 lint asan bench bench-check clean
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 19
 
 setup: .venv/.installed  ## make .venv, build the native core, install facegrep editable
 
@@ -37,6 +37,16 @@ native-test: .venv/.installed
 	@$(WITH_TOOLS) $(QUIETLY) build/log/debug-build cmake --build --preset debug
 	@$(WITH_TOOLS) ctest --preset debug
 
+native-test-arm64: .venv/.installed  ## the native tests for arm64, on an emulated CPU
+	@command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64-static >/dev/null || \
+	  { echo 'This needs g++-aarch64-linux-gnu and qemu-user-static (names of Debian packages).' >&2; exit 1; }
+	@$(WITH_TOOLS) $(QUIETLY) build/log/arm64-configure cmake --preset arm64 $(STRICT)
+	@$(WITH_TOOLS) $(QUIETLY) build/log/arm64-build cmake --build --preset arm64
+	@$(WITH_TOOLS) ctest --preset arm64
+
+# Which files clang-tidy reads as arm64's. They include nothing of a C library: it needs no cross-compiler.
+ARM64_FILES = $(filter %/neon.cpp %/neon_dotprod.cpp,$(CXX_FILES))
+
 lint: .venv/.lint-tools  ## ruff, mypy, stubtest, codespell, clang-format, clang-tidy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -48,7 +58,9 @@ lint: .venv/.lint-tools  ## ruff, mypy, stubtest, codespell, clang-format, clang
 	@$(WITH_TOOLS) $(QUIETLY) build/log/tidy-configure cmake --preset tidy \
 	  -DPython_EXECUTABLE="$(CURDIR)/$(PY)" -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)"
 	@echo clang-tidy
-	@printf '%s\n' $(filter %.cpp,$(CXX_FILES)) | xargs -P "$$(nproc)" -n 1 $(BIN)/clang-tidy -p build/tidy --quiet
+	@printf '%s\n' $(filter-out $(ARM64_FILES),$(filter %.cpp,$(CXX_FILES))) | \
+	  xargs -P "$$(nproc)" -n 1 $(BIN)/clang-tidy -p build/tidy --quiet
+	@$(BIN)/clang-tidy --quiet $(ARM64_FILES) -- --target=aarch64-linux-gnu -ffreestanding -std=c++17 -Icpp/src
 
 # A second environment that shares the packages of .venv but has its own, instrumented facegrep. The interpreter is not
 # instrumented, hence the preload (libstdc++ too: ASan must find __cxa_throw before the first extension is loaded) and

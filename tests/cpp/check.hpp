@@ -1,6 +1,7 @@
 // The smallest test harness that names what failed: CHECK(condition, message...).
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
@@ -33,6 +34,14 @@ void check(bool holds, const char* condition, const char* file, int line, const 
     }                                                  \
     CHECK(thrown, "no " #Exception ": ", __VA_ARGS__); \
   } while (false)
+
+/// How many of `all` random cases to run: every one, or one in FACEGREP_TEST_ONE_IN, for a CPU that
+/// is emulated.
+inline std::size_t some_of(std::size_t all) {
+  const char* const one_in = std::getenv("FACEGREP_TEST_ONE_IN");
+  if (one_in == nullptr) return all;
+  return all / std::max(std::strtoul(one_in, nullptr, 10), 1UL) + 1;
+}
 
 inline int report(const char* what) {
   std::printf("%s: %s\n", what, failures == 0 ? "passed" : "FAILED");

@@ -1,5 +1,5 @@
 #!/bin/sh
-# usage: no_weak_symbols.sh OBJECT...   (the objects of the files that are compiled for one instruction set)
+# usage: [NM=...] no_weak_symbols.sh OBJECT...   (the objects of the files that are compiled for one instruction set)
 #
 # An inline function that is compiled in such a file is a weak symbol. The linker may keep that copy for the whole
 # program, which then dies with SIGILL on an older CPU. So these objects must hold none. Only a build without
@@ -7,7 +7,7 @@
 [ $# -gt 0 ] || { echo "no objects given: nothing was checked" >&2; exit 1; }
 status=0
 for object in "$@"; do
-  symbols=$(nm -C "$object") || exit 1
+  symbols=$("${NM:-nm}" -C "$object") || exit 1
   weak=$(printf '%s\n' "$symbols" | grep -E '^[0-9a-f]+ W ')
   [ -z "$weak" ] || { printf '%s holds weak functions:\n%s\n' "$object" "$weak" >&2; status=1; }
 done

@@ -127,7 +127,7 @@ std::vector<float> random_query(std::size_t dim) {
 
 void random_rows_keep_their_place() {
   for (const std::size_t dim : {1U, 2U, 5U, 7U, 8U, 9U, 63U, 100U, 128U, 512U, 4096U}) {
-    for (std::size_t i = 0; i < 600 / (1 + dim / 128); ++i) {
+    for (std::size_t i = 0; i < some_of(600) / (1 + dim / 128); ++i) {
       std::vector<Code> block;
       for (std::size_t r = 0; r <= rng() % kBlockRows; ++r) {
         block.push_back(random_code(dim, i % 3 == 0 ? 2 : 127));
@@ -145,7 +145,7 @@ void random_rows_keep_their_place() {
 // large as it can be, with the query's signs. The bound is then the score itself, but for slack.
 void rows_with_the_largest_residual_sit_on_the_bound() {
   for (const std::size_t dim : {1U, 3U, 8U, 31U, 64U, 128U, 512U, 4096U}) {
-    for (int i = 0; i < 60; ++i) {
+    for (std::size_t i = 0; i < some_of(60); ++i) {
       std::vector<float> values(dim);
       for (float& x : values) x = rng() % 2 == 0 ? 1.0F : -1.0F;
       std::vector<Code> block(1 + rng() % kBlockRows, Code(dim));

@@ -49,7 +49,7 @@ std::vector<std::int8_t> random_code(std::size_t dim, int magnitude) {
 void random_rows_keep_their_place() {
   std::normal_distribution<float> normal;
   for (const std::size_t dim : {1U, 2U, 3U, 5U, 16U, 63U, 100U, 128U, 512U, 4096U}) {
-    for (std::size_t i = 0; i < 2000 / (1 + dim / 256); ++i) {
+    for (std::size_t i = 0; i < some_of(2000) / (1 + dim / 256); ++i) {
       std::vector<float> values(dim);
       for (float& x : values) x = normal(rng);
       check_row(values, random_code(dim, i % 2 == 0 ? 127 : 3));
@@ -61,7 +61,7 @@ void random_rows_keep_their_place() {
 void rows_along_the_residual_sit_on_the_bound() {
   std::normal_distribution<float> normal;
   for (const std::size_t dim : {2U, 7U, 64U, 128U, 512U, 4096U}) {
-    for (std::size_t i = 0; i < 500 / (1 + dim / 256); ++i) {
+    for (std::size_t i = 0; i < some_of(500) / (1 + dim / 256); ++i) {
       std::vector<float> values(dim);
       for (float& x : values) x = normal(rng);
       if (i % 5 == 0) std::fill(values.begin() + 1, values.end(), 0.49F * values[0] / 127.0F);

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import facegrep
 
-TIERS = ("scalar", "avx2", "avx512vnni")
+TIERS = ("scalar", "avx2", "avx512vnni", "neon", "neon_dotprod")
 
 
 def run_on(tier: str, *arguments: str) -> subprocess.CompletedProcess[str]:

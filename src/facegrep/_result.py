@@ -27,7 +27,8 @@ class Plan:
     strategy
         ``"plane"``: whole blocks of the packed plane; ``"gather"``: the rows of the filter alone.
     isa
-        The kernel tier: ``scalar``, ``avx2`` or ``avx512vnni``.
+        The kernel tier: ``scalar``, ``avx2`` or ``avx512vnni``; on arm64 ``scalar``, ``neon`` or
+        ``neon_dotprod``.
     threads
         How many worked on it.
     rows_live

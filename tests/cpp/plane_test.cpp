@@ -1,5 +1,6 @@
-// The packed plane: every tier gives the scalar kernel's masks at every length, on buffers of the
-// exact size; and no row that reaches a cut is ever ruled out. Twin: tests/test_index_search.py.
+// The packed plane: every tier finds what the scalar kernel finds at every length, on buffers of
+// the exact size; and no row that reaches a cut is ever ruled out. Twin:
+// tests/test_index_search.py.
 
 #include "score/plane.hpp"
 
@@ -24,22 +25,34 @@ std::mt19937 rng(20201109);
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();  // rules nothing out
 
-using Masks = std::vector<std::uint16_t>;
+// For each query and block: its lanes and, where there are any, E of its rows.
+using Found = std::vector<std::int64_t>;
 
-Masks masks_of(const detail::ScoreKernels& kernels, const std::vector<detail::PlaneScan>& scans,
+Found found_by(const detail::ScoreKernels& kernels, const std::vector<detail::PlaneScan>& scans,
                const std::uint8_t* plane, const detail::BlockBound* bounds, std::size_t blocks) {
-  Masks masks(scans.size() * blocks);
-  std::vector<std::size_t> hits(scans.size());
-  kernels.scan_plane(scans.data(), scans.size(), plane, bounds, blocks, masks.data(), hits.data());
+  const auto hits = std::make_unique<detail::BlockHit[]>(scans.size() * blocks);
+  const auto counts = std::make_unique<std::size_t[]>(scans.size());
+  kernels.scan_plane(scans.data(), scans.size(), plane, bounds, blocks, hits.get(), counts.get());
+  Found found;
   for (std::size_t q = 0; q < scans.size(); ++q) {
-    std::size_t not_zero = 0;
-    for (std::size_t b = 0; b < blocks; ++b) not_zero += masks[q * blocks + b] != 0;
-    CHECK(hits[q] == not_zero, kernels.isa, " counts its hits");
+    const detail::BlockHit* hit = hits.get() + q * blocks;
+    const detail::BlockHit* const end = hit + counts[q];
+    for (std::size_t b = 0; b < blocks; ++b) {
+      if (hit == end || hit->block != b) {
+        found.push_back(0);
+        continue;
+      }
+      CHECK(hit->lanes != 0, kernels.isa, " lists a block without a lane");
+      found.push_back(hit->lanes);
+      found.insert(found.end(), hit->e, hit->e + kBlockRows);
+      ++hit;
+    }
+    CHECK(hit == end, kernels.isa, " lists a block twice, or out of order");
   }
-  return masks;
+  return found;
 }
 
-void every_length_gives_the_scalar_masks(const detail::ScoreKernels& kernels) {
+void every_length_finds_what_scalar_finds(const detail::ScoreKernels& kernels) {
   std::uniform_real_distribution<float> unit(0.0F, 1.0F);
   for (std::size_t groups = 0; groups <= 33; ++groups) {
     for (const std::size_t blocks : {0U, 1U, 2U, 3U, 5U}) {
@@ -68,8 +81,8 @@ void every_length_gives_the_scalar_masks(const detail::ScoreKernels& kernels) {
           const float further = base + 7.0F * static_cast<float>(q);
           scans.push_back({codes[q].get(), groups, 241 * sums[q], 50.0F, further, 4000.0F});
         }
-        CHECK(masks_of(kernels, scans, plane.get(), bounds.get(), blocks) ==
-                  masks_of(detail::kScoreScalar, scans, plane.get(), bounds.get(), blocks),
+        CHECK(found_by(kernels, scans, plane.get(), bounds.get(), blocks) ==
+                  found_by(detail::kScoreScalar, scans, plane.get(), bounds.get(), blocks),
               kernels.isa, " groups=", groups, " blocks=", blocks, " base=", base);
       }
     }
@@ -82,7 +95,7 @@ void a_row_on_the_cut_is_kept(const detail::ScoreKernels& kernels) {
   const detail::BlockBound bound{1.0F, 0.0F};
   for (const float above : {0.0F, 1.0F}) {
     const detail::PlaneScan scan{code, 1, 7, 0.0F, 32 * 52 - 7 + above, 1.0F};
-    CHECK(masks_of(kernels, {scan}, plane.data(), &bound, 1)[0] == (above > 0 ? 0 : 0xFFFF),
+    CHECK(found_by(kernels, {scan}, plane.data(), &bound, 1)[0] == (above > 0 ? 0 : 0xFFFF),
           kernels.isa, " above=", above);
   }
 }
@@ -98,9 +111,12 @@ bool keeps(const std::vector<float>& values, const std::vector<Code>& block, std
   const detail::Query query = detail::prepare_query(values.data(), values.size(), 0);
   detail::PlaneQuery ready = detail::prepare_plane_query(query);
   ready.set_cut(cut);
-  const unsigned mask = masks_of(detail::score_kernels(), {detail::plane_scan(plane, ready)},
-                                 plane.block(0), plane.bounds(), 1)[0];
-  return ((mask >> lane) & 1U) != 0;
+  const detail::PlaneScan scan = detail::plane_scan(plane, ready);
+  const Found found = found_by(detail::score_kernels(), {scan}, plane.block(0), plane.bounds(), 1);
+  const std::int64_t mask = found[0];
+  std::int32_t e = 0;
+  if (mask != 0) e = static_cast<std::int32_t>(found[1 + lane]);
+  return ((mask >> lane) & 1) != 0 && detail::reaches(scan, e, plane.row(lane));
 }
 
 double score_of(const std::vector<float>& values, const Code& code) {
@@ -201,7 +217,7 @@ void unlike_rows_are_ruled_out() {
 }
 
 int run() {
-  for_each_tier(every_length_gives_the_scalar_masks);
+  for_each_tier(every_length_finds_what_scalar_finds);
   for_each_tier(a_row_on_the_cut_is_kept);
   random_rows_keep_their_place();
   rows_with_the_largest_residual_sit_on_the_bound();

@@ -46,7 +46,7 @@ struct SearchOptions {
 /// Order    score descending, then media id ascending, bytewise.
 /// Threads  many readers or one writer, enforced inside; a waiting writer is not starved. search()
 ///          may use the process's workers (src/threads/pool.hpp).
-/// Memory   about 1.5 * dim + 9 bytes a face and 70 bytes an asset, beside the ids.
+/// Memory   about 1.5 * dim + 13 bytes a face and 70 bytes an asset, beside the ids.
 /// Throws   InvalidArgument, AlreadyExists, MediaNotFound, std::bad_alloc; nothing is changed then.
 class FaceIndex {
  public:

@@ -214,7 +214,6 @@ std::size_t add(const IncomingFaces& incoming, Library& library) {
   }
   reserve_more(library.codes, new_rows * dim);
   library.plane.reserve(new_rows);
-  reserve_more(library.inverse_norms, new_rows);
   reserve_more(library.asset_of, new_rows);
   reserve_more(library.first_row, fresh.size());
   reserve_more(library.ids, fresh.size());
@@ -229,7 +228,6 @@ std::size_t add(const IncomingFaces& incoming, Library& library) {
       const std::int8_t* code = codes + row * dim;
       library.codes.insert(library.codes.end(), code, code + dim);
       library.plane.append(code, norms[row]);
-      library.inverse_norms.push_back(static_cast<float>(1.0 / norms[row]));
       library.asset_of.push_back(asset);
     }
     library.first_row.push_back(library.rows());

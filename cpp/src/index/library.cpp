@@ -23,7 +23,6 @@ Library Library::compacted() const {
   const std::size_t assets_left = popcount(live);
   out.codes.reserve(live_rows * dim);
   out.plane.reserve(live_rows);
-  out.inverse_norms.reserve(live_rows);
   out.asset_of.reserve(live_rows);
   out.first_row.reserve(assets_left + 1);
   out.ids.reserve(assets_left);
@@ -37,8 +36,6 @@ Library Library::compacted() const {
     const auto to = static_cast<std::ptrdiff_t>(first_row[last]);
     const auto width = static_cast<std::ptrdiff_t>(dim);
     out.codes.insert(out.codes.end(), codes.begin() + from * width, codes.begin() + to * width);
-    out.inverse_norms.insert(out.inverse_norms.end(), inverse_norms.begin() + from,
-                             inverse_norms.begin() + to);
     for (std::size_t row = first_row[first]; row < first_row[last]; ++row) {
       out.plane.append(code(row), norm_of(code(row), dim));
     }
@@ -57,10 +54,9 @@ Library Library::compacted() const {
 }
 
 std::size_t Library::nbytes() const noexcept {
-  return codes.capacity() + plane.nbytes() + inverse_norms.capacity() * sizeof(float) +
-         asset_of.capacity() * sizeof(std::uint32_t) + first_row.capacity() * sizeof(std::size_t) +
-         keys.capacity() * sizeof(std::int64_t) + live.capacity() * sizeof(std::uint64_t) +
-         columns.nbytes();
+  return codes.capacity() + plane.nbytes() + asset_of.capacity() * sizeof(std::uint32_t) +
+         first_row.capacity() * sizeof(std::size_t) + keys.capacity() * sizeof(std::int64_t) +
+         live.capacity() * sizeof(std::uint64_t) + columns.nbytes();
 }
 
 }  // namespace facegrep::detail

@@ -10,6 +10,7 @@
 #include "filter/bitmap.hpp"
 #include "filter/columns.hpp"
 #include "index/id_arena.hpp"
+#include "memory/aligned.hpp"
 #include "score/plane.hpp"
 
 namespace facegrep::detail {
@@ -21,9 +22,8 @@ struct Library {
   explicit Library(std::size_t dimensions) : dim(dimensions), plane(dimensions) {}
 
   std::size_t dim;
-  std::vector<std::int8_t> codes;         // (rows, dim)
+  AlignedVector<std::int8_t> codes;       // (rows, dim)
   Plane plane;                            // (rows), their high nibbles
-  std::vector<float> inverse_norms;       // (rows): 1 / ||code||, rounded once to float32
   std::vector<std::uint32_t> asset_of;    // (rows)
   std::vector<std::size_t> first_row{0};  // (assets + 1)
   std::vector<std::string_view> ids;      // (assets), in the arena
@@ -34,7 +34,7 @@ struct Library {
   std::unordered_map<std::string_view, std::uint32_t> asset_by_id;  // live ones
   std::size_t live_rows = 0;
 
-  std::size_t rows() const noexcept { return inverse_norms.size(); }
+  std::size_t rows() const noexcept { return asset_of.size(); }
   std::size_t assets() const noexcept { return ids.size(); }
   std::size_t rows_of(std::size_t asset) const noexcept {
     return first_row[asset + 1] - first_row[asset];

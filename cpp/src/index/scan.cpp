@@ -50,7 +50,7 @@ class Worker {
   const ScoreKernels& kernels_;
   StopSignal& stop_;
   std::vector<Lane> lanes_;
-  std::vector<std::uint16_t> masks_;
+  std::vector<BlockHit> hits_;
   std::vector<std::uint32_t> rows_;
   std::vector<std::int32_t> dots_;
 };
@@ -70,27 +70,30 @@ void Worker::scan_tile(Lane* lanes, std::size_t queries, std::size_t first, std:
   stop_.check();
   const Plane& plane = library_.plane;
   PlaneScan scans[kPlaneQueries];
-  std::size_t hits[kPlaneQueries];
+  std::size_t counts[kPlaneQueries];
   for (std::size_t q = 0; q < queries; ++q) {
     lanes[q].plane.set_cut(lanes[q].collector.cut());
     scans[q] = plane_scan(plane, lanes[q].plane);
   }
-  masks_.resize(kPlaneQueries * blocks);
+  hits_.resize(std::max(hits_.size(), kPlaneQueries * blocks));
   kernels_.scan_plane(scans, queries, plane.block(first), plane.bounds() + first, blocks,
-                      masks_.data(), hits);
+                      hits_.data(), counts);
   for (std::size_t q = 0; q < queries; ++q) {
-    ScanCounts& counts = lanes[q].collector.counts;
-    counts.rows_scanned += blocks * kBlockRows;
-    counts.blocks_scanned += blocks;
-    counts.blocks_settled += blocks - hits[q];
-    counts.bytes_touched += blocks * (plane.block_bytes() + sizeof(BlockBound));
-    if (hits[q] == 0) continue;
-    const std::uint16_t* masks = masks_.data() + q * blocks;
+    ScanCounts& total = lanes[q].collector.counts;
+    total.rows_scanned += blocks * kBlockRows;
+    total.blocks_scanned += blocks;
+    total.blocks_settled += blocks - counts[q];
+    total.bytes_touched += blocks * (plane.block_bytes() + sizeof(BlockBound)) +
+                           counts[q] * kBlockRows * sizeof(RowBound);
     rows_.clear();
-    for (std::size_t b = 0; b < blocks; ++b) {
-      for (unsigned mask = masks[b] & allowed[b]; mask != 0; mask &= mask - 1) {
-        rows_.push_back(static_cast<std::uint32_t>((first + b) * kBlockRows) +
-                        static_cast<std::uint32_t>(__builtin_ctz(mask)));
+    for (std::size_t h = 0; h < counts[q]; ++h) {
+      const BlockHit& hit = hits_[q * blocks + h];
+      for (unsigned mask = hit.lanes & allowed[hit.block]; mask != 0; mask &= mask - 1) {
+        const auto lane = static_cast<unsigned>(__builtin_ctz(mask));
+        const std::size_t row = (first + hit.block) * kBlockRows + lane;
+        if (reaches(scans[q], hit.e[lane], plane.row(row))) {
+          rows_.push_back(static_cast<std::uint32_t>(row));
+        }
       }
     }
     offer(lanes[q]);

@@ -56,35 +56,68 @@ __m256i broadcast_4(const int8_t* codes) {
   return _mm256_set1_epi32(four);
 }
 
-// E of eight rows for each query, from one block's 32-byte half.
-template <size_t kQueries>
-void half_block(const PlaneScan* scans, const uint8_t* half, __m256i* e) {
+// The plane is read once, in order: 64 lines ahead keeps the memory busy while this one is used.
+// The hardware's own prefetcher stops at every page (1M x 128-d: 3.5 ms without, 2.4 ms with).
+constexpr size_t kPlanePrefetchBytes = 4096;
+
+// E of eight rows and each query, from kHalves halves of a block. One query or two take both halves
+// at once, so that each broadcast serves 16 rows; more of them would not leave registers for it.
+// The loops over halves and queries must be unrolled, at any level of optimisation, for their sums
+// to be registers.
+template <size_t kQueries, size_t kHalves>
+inline __attribute__((always_inline)) void dot_halves(const PlaneScan* scans, const uint8_t* block,
+                                                      __m256i (*e)[kQueries]) {
   const __m256i low_nibbles = _mm256_set1_epi8(15);
   const __m256i ones = _mm256_set1_epi16(1);
   const size_t groups = scans[0].groups;
-  __m256i dots[kQueries];
-  for (size_t q = 0; q < kQueries; ++q) dots[q] = _mm256_setzero_si256();
+  __m256i dots[kHalves][kQueries];
+#pragma GCC unroll 2
+  for (size_t h = 0; h < kHalves; ++h) {
+#pragma GCC unroll 4
+    for (size_t q = 0; q < kQueries; ++q) dots[h][q] = _mm256_setzero_si256();
+  }
   for (size_t g = 0; g < groups;) {
     // A sum of 16 bits takes 8 products of at most 2 * 15 * 127: four groups, then it is widened.
     const size_t end = groups - g < 4 ? groups : g + 4;
-    __m256i sums[kQueries];
-    for (size_t q = 0; q < kQueries; ++q) sums[q] = _mm256_setzero_si256();
+    __m256i sums[kHalves][kQueries];
+#pragma GCC unroll 2
+    for (size_t h = 0; h < kHalves; ++h) {
+#pragma GCC unroll 4
+      for (size_t q = 0; q < kQueries; ++q) sums[h][q] = _mm256_setzero_si256();
+    }
     for (; g < end; ++g) {
-      const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(half + g * 64));
-      const __m256i low = _mm256_and_si256(bytes, low_nibbles);
-      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low_nibbles);
-      for (size_t q = 0; q < kQueries; ++q) {
-        const int8_t* code = scans[q].code + g * 8;
-        sums[q] = _mm256_add_epi16(sums[q], _mm256_maddubs_epi16(low, broadcast_4(code)));
-        sums[q] = _mm256_add_epi16(sums[q], _mm256_maddubs_epi16(high, broadcast_4(code + 4)));
+      const uint8_t* place = block + g * 64;
+      _mm_prefetch(place + kPlanePrefetchBytes, _MM_HINT_T0);
+#pragma GCC unroll 2
+      for (size_t h = 0; h < kHalves; ++h) {
+        const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(place + 32 * h));
+        const __m256i low = _mm256_and_si256(bytes, low_nibbles);
+        const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low_nibbles);
+#pragma GCC unroll 4
+        for (size_t q = 0; q < kQueries; ++q) {
+          const int8_t* code = scans[q].code + g * 8;
+          const __m256i products =
+              _mm256_add_epi16(_mm256_maddubs_epi16(low, broadcast_4(code)),
+                               _mm256_maddubs_epi16(high, broadcast_4(code + 4)));
+          sums[h][q] = _mm256_add_epi16(sums[h][q], products);
+        }
       }
     }
-    for (size_t q = 0; q < kQueries; ++q) {
-      dots[q] = _mm256_add_epi32(dots[q], _mm256_madd_epi16(sums[q], ones));
+#pragma GCC unroll 2
+    for (size_t h = 0; h < kHalves; ++h) {
+#pragma GCC unroll 4
+      for (size_t q = 0; q < kQueries; ++q) {
+        dots[h][q] = _mm256_add_epi32(dots[h][q], _mm256_madd_epi16(sums[h][q], ones));
+      }
     }
   }
-  for (size_t q = 0; q < kQueries; ++q) {
-    e[q] = _mm256_sub_epi32(_mm256_slli_epi32(dots[q], 5), _mm256_set1_epi32(scans[q].offset));
+#pragma GCC unroll 2
+  for (size_t h = 0; h < kHalves; ++h) {
+#pragma GCC unroll 4
+    for (size_t q = 0; q < kQueries; ++q) {
+      e[h][q] =
+          _mm256_sub_epi32(_mm256_slli_epi32(dots[h][q], 5), _mm256_set1_epi32(scans[q].offset));
+    }
   }
 }
 
@@ -95,33 +128,41 @@ unsigned not_below(__m256i e, __m256 cut) {
 
 template <size_t kQueries>
 void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
-                 size_t blocks, uint16_t* masks, size_t* hits) {
-  for (size_t q = 0; q < kQueries; ++q) hits[q] = 0;
+                 size_t blocks, BlockHit* hits, size_t* counts) {
+  for (size_t q = 0; q < kQueries; ++q) counts[q] = 0;
   for (size_t b = 0; b < blocks; ++b, plane += scans[0].groups * 64) {
-    __m256i first[kQueries];
-    __m256i second[kQueries];
-    half_block<kQueries>(scans, plane, first);
-    half_block<kQueries>(scans, plane + 32, second);
+    __m256i e[2][kQueries];
+    if constexpr (kQueries <= 2) {
+      dot_halves<kQueries, 2>(scans, plane, e);
+    } else {
+      dot_halves<kQueries, 1>(scans, plane, e);
+      dot_halves<kQueries, 1>(scans, plane + 32, e + 1);
+    }
+#pragma GCC unroll 4
     for (size_t q = 0; q < kQueries; ++q) {
       const __m256 cut = _mm256_set1_ps(block_cut(scans[q], bounds[b]));
-      const unsigned mask = not_below(first[q], cut) | not_below(second[q], cut) << 8;
-      masks[q * blocks + b] = static_cast<uint16_t>(mask);
-      hits[q] += mask != 0;
+      const unsigned mask = not_below(e[0][q], cut) | not_below(e[1][q], cut) << 8;
+      if (mask == 0) continue;
+      BlockHit& hit = hits[q * blocks + counts[q]++];
+      hit.block = static_cast<uint32_t>(b);
+      hit.lanes = mask;
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(hit.e), e[0][q]);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(hit.e + 8), e[1][q]);
     }
   }
 }
 
 void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
-                const BlockBound* bounds, size_t blocks, uint16_t* masks, size_t* hits) noexcept {
+                const BlockBound* bounds, size_t blocks, BlockHit* hits, size_t* counts) noexcept {
   switch (queries) {
     case 1:
-      return scan_blocks<1>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<1>(scans, plane, bounds, blocks, hits, counts);
     case 2:
-      return scan_blocks<2>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<2>(scans, plane, bounds, blocks, hits, counts);
     case 3:
-      return scan_blocks<3>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<3>(scans, plane, bounds, blocks, hits, counts);
     default:
-      return scan_blocks<4>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<4>(scans, plane, bounds, blocks, hits, counts);
   }
 }
 

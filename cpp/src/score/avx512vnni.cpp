@@ -49,51 +49,63 @@ __m512i broadcast_4(const int8_t* codes) {
   return _mm512_set1_epi32(four);
 }
 
+// The plane is read once, in order: 64 lines ahead keeps the memory busy while this one is used.
+// The hardware's own prefetcher stops at every page.
+constexpr size_t kPlanePrefetchBytes = 4096;
+
 // Nibbles are unsigned and the query signed: just what vpdpbusd multiplies. Two chains a query, for
 // the two nibbles, hide its latency.
 template <size_t kQueries>
 void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
-                 size_t blocks, uint16_t* masks, size_t* hits) {
+                 size_t blocks, BlockHit* hits, size_t* counts) {
   const __m512i low_nibbles = _mm512_set1_epi8(15);
   const size_t groups = scans[0].groups;
-  for (size_t q = 0; q < kQueries; ++q) hits[q] = 0;
+#pragma GCC unroll 4
+  for (size_t q = 0; q < kQueries; ++q) counts[q] = 0;
   for (size_t b = 0; b < blocks; ++b, plane += groups * 64) {
     __m512i low_dots[kQueries];
     __m512i high_dots[kQueries];
+#pragma GCC unroll 4
     for (size_t q = 0; q < kQueries; ++q) low_dots[q] = high_dots[q] = _mm512_setzero_si512();
     for (size_t g = 0; g < groups; ++g) {
+      _mm_prefetch(plane + g * 64 + kPlanePrefetchBytes, _MM_HINT_T0);
       const __m512i bytes = _mm512_loadu_si512(plane + g * 64);
       const __m512i low = _mm512_and_si512(bytes, low_nibbles);
       const __m512i high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), low_nibbles);
+#pragma GCC unroll 4
       for (size_t q = 0; q < kQueries; ++q) {
         const int8_t* code = scans[q].code + g * 8;
         low_dots[q] = _mm512_dpbusd_epi32(low_dots[q], low, broadcast_4(code));
         high_dots[q] = _mm512_dpbusd_epi32(high_dots[q], high, broadcast_4(code + 4));
       }
     }
+#pragma GCC unroll 4
     for (size_t q = 0; q < kQueries; ++q) {
       const __m512i dots = _mm512_add_epi32(low_dots[q], high_dots[q]);
       const __m512i e =
           _mm512_sub_epi32(_mm512_slli_epi32(dots, 5), _mm512_set1_epi32(scans[q].offset));
       const __m512 cut = _mm512_set1_ps(block_cut(scans[q], bounds[b]));
       const __mmask16 mask = _mm512_cmp_ps_mask(_mm512_cvtepi32_ps(e), cut, _CMP_NLT_UQ);
-      masks[q * blocks + b] = mask;
-      hits[q] += mask != 0;
+      if (mask == 0) continue;
+      BlockHit& hit = hits[q * blocks + counts[q]++];
+      hit.block = static_cast<uint32_t>(b);
+      hit.lanes = mask;
+      _mm512_storeu_si512(hit.e, e);
     }
   }
 }
 
 void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
-                const BlockBound* bounds, size_t blocks, uint16_t* masks, size_t* hits) noexcept {
+                const BlockBound* bounds, size_t blocks, BlockHit* hits, size_t* counts) noexcept {
   switch (queries) {
     case 1:
-      return scan_blocks<1>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<1>(scans, plane, bounds, blocks, hits, counts);
     case 2:
-      return scan_blocks<2>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<2>(scans, plane, bounds, blocks, hits, counts);
     case 3:
-      return scan_blocks<3>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<3>(scans, plane, bounds, blocks, hits, counts);
     default:
-      return scan_blocks<4>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<4>(scans, plane, bounds, blocks, hits, counts);
   }
 }
 

@@ -26,6 +26,13 @@ struct PlaneScan {
   float largest_norm;
 };
 
+/// A block with rows that are not ruled out.
+struct BlockHit {
+  uint32_t block;
+  uint32_t lanes;         // a bit a row
+  int32_t e[kBlockRows];  // E of all 16 rows
+};
+
 struct ScoreKernels {
   const char* isa;
 
@@ -35,13 +42,14 @@ struct ScoreKernels {
   void (*dot_rows)(const int8_t* query, const int8_t* codes, const uint32_t* rows, size_t count,
                    size_t dim, int32_t* dots) noexcept;
 
-  /// masks[q * blocks + b] = the lanes of block b that the certificate does not rule out for query
-  /// q; hits[q] = how many of q's masks are not zero. 1 to kPlaneQueries queries share each load.
-  /// Shapes   scans (queries), of equal `groups`; plane (blocks, groups, 64); bounds (blocks).
+  /// Which rows of `blocks` blocks the block's bound does not rule out. 1 to kPlaneQueries queries
+  /// share each load.
+  /// Shapes   scans (queries), of equal `groups`; plane (blocks, groups, 64); bounds (blocks);
+  ///          hits (queries, blocks): the first counts[q] of query q are written, in order.
   /// Bits of rows that are not there mean nothing.
   void (*scan_plane)(const PlaneScan* scans, size_t queries, const uint8_t* plane,
-                     const BlockBound* bounds, size_t blocks, uint16_t* masks,
-                     size_t* hits) noexcept;
+                     const BlockBound* bounds, size_t blocks, BlockHit* hits,
+                     size_t* counts) noexcept;
 };
 
 /// The cut of a block: rows with float(E) < it are ruled out. One formula for every tier, in

@@ -32,16 +32,18 @@ void dot_rows(const int8_t* query, const int8_t* codes, const uint32_t* rows, si
 constexpr size_t kLanes = 4;  // rows of a vector
 constexpr size_t kVectors = kBlockRows / kLanes;
 
+int32x4_t e_of(const PlaneScan& scan, int32x4_t dots) {
+  return vsubq_s32(vshlq_n_s32(dots, 5), vdupq_n_s32(scan.offset));
+}
+
 // The mask of a block's 16 rows.
 uint16_t not_below(const PlaneScan& scan, const int32x4_t* dots, const BlockBound& bound) {
   static const uint32_t kBits[kLanes] = {1, 2, 4, 8};
   const uint32x4_t bits = vld1q_u32(kBits);
-  const int32x4_t offset = vdupq_n_s32(scan.offset);
   const float32x4_t cut = vdupq_n_f32(block_cut(scan, bound));
   uint32x4_t mask = vdupq_n_u32(0);
   for (size_t v = kVectors; v-- > 0;) {
-    const int32x4_t e = vsubq_s32(vshlq_n_s32(dots[v], 5), offset);
-    const uint32x4_t below = vcltq_f32(vcvtq_f32_s32(e), cut);
+    const uint32x4_t below = vcltq_f32(vcvtq_f32_s32(e_of(scan, dots[v])), cut);
     mask = vorrq_u32(vshlq_n_u32(mask, 4), vbicq_u32(bits, below));
   }
   return static_cast<uint16_t>(vaddvq_u32(mask));
@@ -51,10 +53,10 @@ uint16_t not_below(const PlaneScan& scan, const int32x4_t* dots, const BlockBoun
 // broadcast. A chain for each nibble hides its latency where the registers suffice.
 template <size_t kQueries>
 void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
-                 size_t blocks, uint16_t* masks, size_t* hits) {
+                 size_t blocks, BlockHit* hits, size_t* counts) {
   constexpr size_t kHigh = kQueries <= 2 ? kVectors : 0;  // where the high nibbles' sums begin
   const size_t groups = scans[0].groups;
-  for (size_t q = 0; q < kQueries; ++q) hits[q] = 0;
+  for (size_t q = 0; q < kQueries; ++q) counts[q] = 0;
   for (size_t b = 0; b < blocks; ++b, plane += groups * 64) {
     int32x4_t dots[kQueries][kVectors + kHigh];
     for (size_t q = 0; q < kQueries; ++q) {
@@ -79,23 +81,26 @@ void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound*
     for (size_t q = 0; q < kQueries; ++q) {
       for (size_t v = 0; v < kHigh; ++v) dots[q][v] = vaddq_s32(dots[q][v], dots[q][kHigh + v]);
       const uint16_t mask = not_below(scans[q], dots[q], bounds[b]);
-      masks[q * blocks + b] = mask;
-      hits[q] += mask != 0;
+      if (mask == 0) continue;
+      BlockHit& hit = hits[q * blocks + counts[q]++];
+      hit.block = static_cast<uint32_t>(b);
+      hit.lanes = mask;
+      for (size_t v = 0; v < kVectors; ++v) vst1q_s32(hit.e + 4 * v, e_of(scans[q], dots[q][v]));
     }
   }
 }
 
 void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
-                const BlockBound* bounds, size_t blocks, uint16_t* masks, size_t* hits) noexcept {
+                const BlockBound* bounds, size_t blocks, BlockHit* hits, size_t* counts) noexcept {
   switch (queries) {
     case 1:
-      return scan_blocks<1>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<1>(scans, plane, bounds, blocks, hits, counts);
     case 2:
-      return scan_blocks<2>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<2>(scans, plane, bounds, blocks, hits, counts);
     case 3:
-      return scan_blocks<3>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<3>(scans, plane, bounds, blocks, hits, counts);
     default:
-      return scan_blocks<4>(scans, plane, bounds, blocks, masks, hits);
+      return scan_blocks<4>(scans, plane, bounds, blocks, hits, counts);
   }
 }
 

@@ -60,6 +60,9 @@ void Plane::reserve(std::size_t rows) {
   const std::size_t blocks = (rows_ + rows + kBlockRows - 1) / kBlockRows;
   const std::size_t bytes = blocks * block_bytes();
   if (data_.capacity() < bytes) data_.reserve(std::max(bytes, data_.size() + data_.size() / 2));
+  if (row_bounds_.capacity() < rows_ + rows) {
+    row_bounds_.reserve(std::max(rows_ + rows, rows_ + rows_ / 2));
+  }
   if (bounds_.capacity() < blocks) {
     bounds_.reserve(std::max(blocks, bounds_.size() + bounds_.size() / 2));
   }
@@ -98,6 +101,7 @@ void Plane::append(const std::int8_t* code, double norm) noexcept {
                           ? kInfinity
                           : std::nextafterf(static_cast<float>(residual), kInfinity);
   bound.largest_residual = std::max(bound.largest_residual, upper);
+  row_bounds_.push_back({static_cast<float>(1.0 / norm), upper});
 }
 
 void Plane::wipe(std::size_t row) noexcept {
@@ -106,7 +110,8 @@ void Plane::wipe(std::size_t row) noexcept {
 }
 
 std::size_t Plane::nbytes() const noexcept {
-  return data_.capacity() + bounds_.capacity() * sizeof(BlockBound);
+  return data_.capacity() + bounds_.capacity() * sizeof(BlockBound) +
+         row_bounds_.capacity() * sizeof(RowBound);
 }
 
 }  // namespace facegrep::detail

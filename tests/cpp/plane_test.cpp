@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "score/dispatch.hpp"
+#include "cpu/tiers.hpp"
 #include "score/exact.hpp"
 #include "tiers.hpp"
 
@@ -28,11 +28,12 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();  // rules nothin
 // For each query and block: its lanes and, where there are any, E of its rows.
 using Found = std::vector<std::int64_t>;
 
-Found found_by(const detail::ScoreKernels& kernels, const std::vector<detail::PlaneScan>& scans,
+Found found_by(const detail::Tier& tier, const std::vector<detail::PlaneScan>& scans,
                const std::uint8_t* plane, const detail::BlockBound* bounds, std::size_t blocks) {
   const auto hits = std::make_unique<detail::BlockHit[]>(scans.size() * blocks);
   const auto counts = std::make_unique<std::size_t[]>(scans.size());
-  kernels.scan_plane(scans.data(), scans.size(), plane, bounds, blocks, hits.get(), counts.get());
+  tier.score->scan_plane(scans.data(), scans.size(), plane, bounds, blocks, hits.get(),
+                         counts.get());
   Found found;
   for (std::size_t q = 0; q < scans.size(); ++q) {
     const detail::BlockHit* hit = hits.get() + q * blocks;
@@ -42,17 +43,17 @@ Found found_by(const detail::ScoreKernels& kernels, const std::vector<detail::Pl
         found.push_back(0);
         continue;
       }
-      CHECK(hit->lanes != 0, kernels.isa, " lists a block without a lane");
+      CHECK(hit->lanes != 0, tier.isa, " lists a block without a lane");
       found.push_back(hit->lanes);
       found.insert(found.end(), hit->e, hit->e + kBlockRows);
       ++hit;
     }
-    CHECK(hit == end, kernels.isa, " lists a block twice, or out of order");
+    CHECK(hit == end, tier.isa, " lists a block twice, or out of order");
   }
   return found;
 }
 
-void every_length_finds_what_scalar_finds(const detail::ScoreKernels& kernels) {
+void every_length_finds_what_scalar_finds(const detail::Tier& tier) {
   std::uniform_real_distribution<float> unit(0.0F, 1.0F);
   for (std::size_t groups = 0; groups <= 33; ++groups) {
     for (const std::size_t blocks : {0U, 1U, 2U, 3U, 5U}) {
@@ -81,22 +82,22 @@ void every_length_finds_what_scalar_finds(const detail::ScoreKernels& kernels) {
           const float further = base + 7.0F * static_cast<float>(q);
           scans.push_back({codes[q].get(), groups, 241 * sums[q], 50.0F, further, 4000.0F});
         }
-        CHECK(found_by(kernels, scans, plane.get(), bounds.get(), blocks) ==
-                  found_by(detail::kScoreScalar, scans, plane.get(), bounds.get(), blocks),
-              kernels.isa, " groups=", groups, " blocks=", blocks, " base=", base);
+        CHECK(found_by(tier, scans, plane.get(), bounds.get(), blocks) ==
+                  found_by(scalar_tier(), scans, plane.get(), bounds.get(), blocks),
+              tier.isa, " groups=", groups, " blocks=", blocks, " base=", base);
       }
     }
   }
 }
 
-void a_row_on_the_cut_is_kept(const detail::ScoreKernels& kernels) {
+void a_row_on_the_cut_is_kept(const detail::Tier& tier) {
   const std::vector<std::uint8_t> plane(64, 0x21);  // every dot is 4 * 1 * 3 + 4 * 2 * 5 = 52
   const std::int8_t code[8] = {3, 3, 3, 3, 5, 5, 5, 5};
   const detail::BlockBound bound{1.0F, 0.0F};
   for (const float above : {0.0F, 1.0F}) {
     const detail::PlaneScan scan{code, 1, 7, 0.0F, 32 * 52 - 7 + above, 1.0F};
-    CHECK(found_by(kernels, {scan}, plane.data(), &bound, 1)[0] == (above > 0 ? 0 : 0xFFFF),
-          kernels.isa, " above=", above);
+    CHECK(found_by(tier, {scan}, plane.data(), &bound, 1)[0] == (above > 0 ? 0 : 0xFFFF), tier.isa,
+          " above=", above);
   }
 }
 
@@ -112,7 +113,7 @@ bool keeps(const std::vector<float>& values, const std::vector<Code>& block, std
   detail::PlaneQuery ready = detail::prepare_plane_query(query);
   ready.set_cut(cut);
   const detail::PlaneScan scan = detail::plane_scan(plane, ready);
-  const Found found = found_by(detail::score_kernels(), {scan}, plane.block(0), plane.bounds(), 1);
+  const Found found = found_by(detail::active_tier(), {scan}, plane.block(0), plane.bounds(), 1);
   const std::int64_t mask = found[0];
   std::int32_t e = 0;
   if (mask != 0) e = static_cast<std::int32_t>(found[1 + lane]);

@@ -6,14 +6,14 @@
 #include <vector>
 
 #include "check.hpp"
-#include "score/dispatch.hpp"
+#include "cpu/tiers.hpp"
 #include "score/exact.hpp"
 #include "tiers.hpp"
 
 namespace facegrep::tests {
 namespace {
 
-using detail::ScoreKernels;
+using detail::Tier;
 
 std::mt19937 rng(20201109);
 
@@ -26,36 +26,36 @@ std::unique_ptr<std::int8_t[]> codes(std::size_t size, int lowest, int highest) 
 }
 
 // The rows are taken in reverse: they may come from anywhere.
-void check_dots(const ScoreKernels& kernels, const std::int8_t* query, const std::int8_t* codes,
+void check_dots(const Tier& tier, const std::int8_t* query, const std::int8_t* codes,
                 std::size_t count, std::size_t dim) {
   const auto rows = std::make_unique<std::uint32_t[]>(count);
   for (std::size_t r = 0; r < count; ++r) rows[r] = static_cast<std::uint32_t>(count - 1 - r);
   const auto dots = std::make_unique<std::int32_t[]>(count);
-  kernels.dot_rows(query, codes, rows.get(), count, dim, dots.get());
+  tier.score->dot_rows(query, codes, rows.get(), count, dim, dots.get());
   for (std::size_t r = 0; r < count; ++r) {
     std::int64_t expected = 0;
     for (std::size_t d = 0; d < dim; ++d) {
       expected += std::int64_t{query[d]} * std::int64_t{codes[rows[r] * dim + d]};
     }
-    CHECK(dots[r] == expected, kernels.isa, " dim=", dim, " count=", count, " row=", r,
-          ": expected ", expected, ", got ", dots[r]);
+    CHECK(dots[r] == expected, tier.isa, " dim=", dim, " count=", count, " row=", r, ": expected ",
+          expected, ", got ", dots[r]);
   }
 }
 
-void every_length_gives_the_exact_dot(const ScoreKernels& kernels) {
+void every_length_gives_the_exact_dot(const Tier& tier) {
   for (std::size_t dim = 0; dim <= 257; ++dim) {
     for (const std::size_t count : {0U, 1U, 3U, 12U}) {
-      check_dots(kernels, codes(dim, -127, 127).get(), codes(count * dim, -128, 127).get(), count,
+      check_dots(tier, codes(dim, -127, 127).get(), codes(count * dim, -128, 127).get(), count,
                  dim);
     }
   }
 }
 
-void extremes_do_not_saturate(const ScoreKernels& kernels) {
+void extremes_do_not_saturate(const Tier& tier) {
   for (const std::size_t dim : {1U, 2U, 15U, 16U, 63U, 64U, 65U, 128U, 512U, 4095U, 4096U}) {
     for (const int query : {-127, 127}) {
       for (const int row : {-128, -127, 127}) {
-        check_dots(kernels, codes(dim, query, query).get(), codes(5 * dim, row, row).get(), 5, dim);
+        check_dots(tier, codes(dim, query, query).get(), codes(5 * dim, row, row).get(), 5, dim);
       }
     }
   }

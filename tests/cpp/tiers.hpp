@@ -3,7 +3,7 @@
 
 #include <cstdio>
 
-#include "score/dispatch.hpp"
+#include "cpu/tiers.hpp"
 
 namespace facegrep::detail {
 #if defined(FACEGREP_EMULATED_AVX512)
@@ -13,15 +13,19 @@ extern const ScoreKernels kScoreAvx512VnniEmulated;
 
 namespace facegrep::tests {
 
+/// The specification: the last row of the table.
+inline const detail::Tier& scalar_tier() { return *(detail::tiers().end() - 1); }
+
 template <typename Test>
 void for_each_tier(Test&& test) {
-  for (const detail::ScoreTier& tier : detail::score_tiers()) {
-    if (tier.runs_here()) test(*tier.kernels);
-    std::printf("tier %s: %s\n", tier.kernels->isa,
+  for (const detail::Tier& tier : detail::tiers()) {
+    if (tier.runs_here()) test(tier);
+    std::printf("tier %s: %s\n", tier.isa,
                 tier.runs_here() ? "tested on this CPU" : "this CPU lacks it");
   }
 #if defined(FACEGREP_EMULATED_AVX512)
-  test(detail::kScoreAvx512VnniEmulated);
+  test(detail::Tier{"avx512vnni", &detail::kScoreAvx512VnniEmulated, &detail::kFilterScalar,
+                    nullptr});
   std::printf("tier avx512vnni: tested through SIMDe\n");
 #endif
 }

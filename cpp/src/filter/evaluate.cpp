@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cpu/tiers.hpp"
 #include "filter/columns.hpp"
 
 namespace facegrep::detail {
@@ -23,6 +24,11 @@ void keep_if(Bitmap& assets, std::size_t size, Holds&& holds) {
   }
 }
 
+// Assets past the bitmap's end lack the field.
+void keep_only(Bitmap& assets, const Bitmap& holds) {
+  for (std::size_t w = 0; w < assets.size(); ++w) assets[w] &= w < holds.size() ? holds[w] : 0;
+}
+
 // Sorted and disjoint, so that one range of the list can hold a value, and a search finds it.
 std::vector<IntRange> merged(std::vector<IntRange> ranges) {
   ranges.erase(std::remove_if(ranges.begin(), ranges.end(),
@@ -41,16 +47,22 @@ std::vector<IntRange> merged(std::vector<IntRange> ranges) {
   return out;
 }
 
+// Up to so many ranges or strings, a pass over the column for each is faster than one pass that
+// looks each value up.
+constexpr std::size_t kMostPasses = 8;
+
 void apply(const IntCondition& condition, const IntColumn& column, Bitmap& assets) {
   const std::vector<IntRange> ranges = merged(condition.any_of);
   const auto& values = column.values;
-  if (ranges.size() == 1) {
-    const auto [lowest, highest] = ranges.front();
-    keep_if(assets, values.size(), [&, lowest = lowest, highest = highest](std::size_t asset) {
-      return (values[asset] >= lowest) & (values[asset] <= highest);
-    });
+  if (ranges.size() <= kMostPasses) {
+    Bitmap holds(words_for(values.size()));
+    for (const IntRange& range : ranges) {
+      active_tier().filter->or_in_range(values.data(), values.size(), range.lowest, range.highest,
+                                        holds.data());
+    }
+    keep_only(assets, holds);
   } else {
-    keep_if(assets, ranges.empty() ? 0 : values.size(), [&](std::size_t asset) {
+    keep_if(assets, values.size(), [&](std::size_t asset) {
       const std::int64_t value = values[asset];
       const auto after =
           std::upper_bound(ranges.begin(), ranges.end(), value,
@@ -58,22 +70,28 @@ void apply(const IntCondition& condition, const IntColumn& column, Bitmap& asset
       return after != ranges.begin() && value <= std::prev(after)->highest;
     });
   }
-  for (std::size_t w = 0; w < assets.size(); ++w) {
-    assets[w] &= w < column.present.size() ? column.present[w] : 0;
-  }
+  keep_only(assets, column.present);  // an absent value is stored as 0
 }
 
 void apply(const TextCondition& condition, const TextColumn& column, Bitmap& assets) {
-  std::vector<bool> wanted(column.strings.size());  // code 0, "absent", is never wanted
-  bool any = false;
+  std::vector<std::uint32_t> wanted;  // never 0, "absent"
   for (const std::string& text : condition.any_of) {
     const auto found = column.code_of.find(text);
-    if (found == column.code_of.end()) continue;
-    wanted[found->second] = true;
-    any = true;
+    if (found != column.code_of.end()) wanted.push_back(found->second);
   }
-  keep_if(assets, any ? column.codes.size() : 0,
-          [&](std::size_t asset) { return static_cast<bool>(wanted[column.codes[asset]]); });
+  const auto& codes = column.codes;
+  if (wanted.size() <= kMostPasses) {
+    Bitmap holds(words_for(codes.size()));
+    for (const std::uint32_t code : wanted) {
+      active_tier().filter->or_equal(codes.data(), codes.size(), code, holds.data());
+    }
+    keep_only(assets, holds);
+  } else {
+    std::vector<bool> is_wanted(column.strings.size());
+    for (const std::uint32_t code : wanted) is_wanted[code] = true;
+    keep_if(assets, codes.size(),
+            [&](std::size_t asset) { return static_cast<bool>(is_wanted[codes[asset]]); });
+  }
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "score/dispatch.hpp"
+#include "cpu/tiers.hpp"
 #include "score/plane.hpp"
 #include "threads/pool.hpp"
 
@@ -28,7 +28,7 @@ class Worker {
  public:
   Worker(const Library& library, const std::vector<Query>& queries, Collector* collectors,
          StopSignal& stop)
-      : library_(library), kernels_(score_kernels()), stop_(stop) {
+      : library_(library), kernels_(*active_tier().score), stop_(stop) {
     lanes_.reserve(queries.size());
     for (std::size_t q = 0; q < queries.size(); ++q) {
       lanes_.push_back({queries[q], prepare_plane_query(queries[q]), collectors[q]});

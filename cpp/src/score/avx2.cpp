@@ -168,6 +168,6 @@ void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
 
 }  // namespace
 
-const ScoreKernels kScoreAvx2 = {"avx2", dot_rows, scan_plane};
+const ScoreKernels kScoreAvx2 = {dot_rows, scan_plane};
 
 }  // namespace facegrep::detail

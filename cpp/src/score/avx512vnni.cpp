@@ -111,6 +111,6 @@ void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
 
 }  // namespace
 
-const ScoreKernels kScoreAvx512Vnni = {"avx512vnni", dot_rows, scan_plane};
+const ScoreKernels kScoreAvx512Vnni = {dot_rows, scan_plane};
 
 }  // namespace facegrep::detail

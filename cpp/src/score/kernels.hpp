@@ -34,8 +34,6 @@ struct BlockHit {
 };
 
 struct ScoreKernels {
-  const char* isa;
-
   /// dots[i] = sum over d of query[d] * codes[rows[i] * dim + d], exact in int32.
   /// Shapes   query (dim), codes (any, dim) contiguous, rows and dots (count); touches nothing
   /// else. Units    query in [-127, 127], codes in [-128, 127]; dim <= 4096, so |dot| < 2^27.

@@ -140,6 +140,6 @@ void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
 
 }  // namespace
 
-const ScoreKernels kScoreNeon = {"neon", dot_rows, scan_plane};
+const ScoreKernels kScoreNeon = {dot_rows, scan_plane};
 
 }  // namespace facegrep::detail

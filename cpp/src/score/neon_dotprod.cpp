@@ -106,6 +106,6 @@ void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
 
 }  // namespace
 
-const ScoreKernels kScoreNeonDotprod = {"neon_dotprod", dot_rows, scan_plane};
+const ScoreKernels kScoreNeonDotprod = {dot_rows, scan_plane};
 
 }  // namespace facegrep::detail

@@ -49,6 +49,6 @@ void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
 
 }  // namespace
 
-const ScoreKernels kScoreScalar = {"scalar", dot_rows, scan_plane};
+const ScoreKernels kScoreScalar = {dot_rows, scan_plane};
 
 }  // namespace facegrep::detail

@@ -109,8 +109,9 @@ Pool& pool() {
 }  // namespace
 
 void run_parts(std::size_t parts, const std::function<void(std::size_t)>& work) {
+  if (parts == 1) return work(0);
   const auto job = std::make_shared<Job>(parts, work);
-  if (parts > 1) pool().offer(job, parts - 1);
+  pool().offer(job, parts - 1);
   job->help();
   job->wait();
 }

@@ -92,15 +92,39 @@ def random_where(rng: np.random.Generator) -> dict[str, object]:
     return where
 
 
+def adversarial_pool(rng: np.random.Generator, dim: int) -> NDArray[np.float32]:
+    """Vectors to draw rows and queries from; most kinds sit on a bound of the scan."""
+    pool = rng.standard_normal((12, dim)).astype(np.float32)
+    pool[0], pool[1] = pool[2], -pool[2]
+    kind = rng.integers(8)
+    if kind == 0:
+        pool = np.sign(pool)  # all codes +-127, and many equal scores
+    elif kind == 1:
+        pool = -np.abs(pool)
+    elif kind == 2:  # one-hot: the smallest norms and, for long codes, the largest residuals
+        pool = np.eye(dim, dtype=np.float32)[rng.integers(dim, size=12)] * np.sign(pool[:, :1])
+    elif kind in (3, 4):
+        # Low nibbles as far from their middle as can be, with the signs of the first vector, which
+        # has one magnitude: as a query it makes Cauchy-Schwarz an equality (score/plane.hpp).
+        signs = np.where(rng.random(dim) < 0.5, -1, 1)
+        high = rng.integers(0, 16, (12, dim))
+        pool = (16 * high - 128 + np.where(signs > 0, 15, 0)).clip(-127, 127).astype(np.float32)
+        pool[:, 0] = 127 * signs[0]  # the largest, so that the codes are these numbers
+        pool[0] = 127 * signs
+    elif kind == 5:  # neighbours that differ in one place by one step
+        pool[1:] = pool[0]
+        pool[np.arange(1, 12), rng.integers(dim, size=11)] += np.abs(pool[0]).max() / 127
+    elif kind == 6:
+        pool *= np.float32(10.0) ** rng.integers(-30, 30, (12, 1))
+    return pool
+
+
 def random_index(
     rng: np.random.Generator, dim: int
 ) -> tuple[facegrep.FaceIndex, Model, NDArray[np.float32]]:
     """Several adds of unsorted rows with duplicates and missing fields, removals among them."""
     index, model = facegrep.FaceIndex(dim), Model()
-    pool = rng.standard_normal((12, dim)).astype(np.float32)
-    pool[0], pool[1] = pool[2], -pool[2]
-    if rng.random() < 0.3:
-        pool = np.sign(pool)  # all codes +-127, and many equal scores
+    pool = adversarial_pool(rng, dim)
     for _ in range(rng.integers(1, 5)):
         fresh = [i for i in rng.permutation(IDS)[: rng.integers(1, 9)] if i not in model.assets]
         rows = [media_id for media_id in fresh for _ in range(rng.integers(1, 5))]
@@ -114,8 +138,10 @@ def random_index(
                 for name in used
             }
         vectors = pool[rng.integers(len(pool), size=len(rows))]
-        noisy = rng.random(len(rows)) < 0.5
-        noise = rng.standard_normal(vectors.shape) * 0.3
+        noisy = rng.random(len(rows)) < rng.choice([0.0, 0.5])
+        noise = (
+            rng.standard_normal(vectors.shape) * 0.3 * np.abs(vectors).max(axis=1, keepdims=True)
+        )
         fields = {name: [model.assets[i][name] for i in rows] for name in used}
         index.add(rows, vectors + noisy[:, None] * noise, fields)
         gone = [i for i in model.assets if rng.random() < 0.2]

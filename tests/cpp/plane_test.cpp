@@ -32,8 +32,8 @@ Found found_by(const detail::Tier& tier, const std::vector<detail::PlaneScan>& s
                const std::uint8_t* plane, const detail::BlockBound* bounds, std::size_t blocks) {
   const auto hits = std::make_unique<detail::BlockHit[]>(scans.size() * blocks);
   const auto counts = std::make_unique<std::size_t[]>(scans.size());
-  tier.score->scan_plane(scans.data(), scans.size(), plane, bounds, blocks, hits.get(),
-                         counts.get());
+  tier.score->scan_plane[scans.size() - 1](scans.data(), plane, bounds, blocks, hits.get(),
+                                           counts.get());
   Found found;
   for (std::size_t q = 0; q < scans.size(); ++q) {
     const detail::BlockHit* hit = hits.get() + q * blocks;

@@ -76,8 +76,8 @@ void Worker::scan_tile(Lane* lanes, std::size_t queries, std::size_t first, std:
     scans[q] = plane_scan(plane, lanes[q].plane);
   }
   hits_.resize(std::max(hits_.size(), kPlaneQueries * blocks));
-  kernels_.scan_plane(scans, queries, plane.block(first), plane.bounds() + first, blocks,
-                      hits_.data(), counts);
+  kernels_.scan_plane[queries - 1](scans, plane.block(first), plane.bounds() + first, blocks,
+                                   hits_.data(), counts);
   for (std::size_t q = 0; q < queries; ++q) {
     ScanCounts& total = lanes[q].collector.counts;
     total.rows_scanned += blocks * kBlockRows;

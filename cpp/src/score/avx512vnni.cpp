@@ -56,8 +56,8 @@ constexpr size_t kPlanePrefetchBytes = 4096;
 // Nibbles are unsigned and the query signed: just what vpdpbusd multiplies. Two chains a query, for
 // the two nibbles, hide its latency.
 template <size_t kQueries>
-void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
-                 size_t blocks, BlockHit* hits, size_t* counts) {
+void scan_plane(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
+                size_t blocks, BlockHit* hits, size_t* counts) noexcept {
   const __m512i low_nibbles = _mm512_set1_epi8(15);
   const size_t groups = scans[0].groups;
 #pragma GCC unroll 4
@@ -95,22 +95,9 @@ void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound*
   }
 }
 
-void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
-                const BlockBound* bounds, size_t blocks, BlockHit* hits, size_t* counts) noexcept {
-  switch (queries) {
-    case 1:
-      return scan_blocks<1>(scans, plane, bounds, blocks, hits, counts);
-    case 2:
-      return scan_blocks<2>(scans, plane, bounds, blocks, hits, counts);
-    case 3:
-      return scan_blocks<3>(scans, plane, bounds, blocks, hits, counts);
-    default:
-      return scan_blocks<4>(scans, plane, bounds, blocks, hits, counts);
-  }
-}
-
 }  // namespace
 
-const ScoreKernels kScoreAvx512Vnni = {dot_rows, scan_plane};
+const ScoreKernels kScoreAvx512Vnni = {
+    dot_rows, {scan_plane<1>, scan_plane<2>, scan_plane<3>, scan_plane<4>}};
 
 }  // namespace facegrep::detail

@@ -40,14 +40,14 @@ struct ScoreKernels {
   void (*dot_rows)(const int8_t* query, const int8_t* codes, const uint32_t* rows, size_t count,
                    size_t dim, int32_t* dots) noexcept;
 
-  /// Which rows of `blocks` blocks the block's bound does not rule out. 1 to kPlaneQueries queries
-  /// share each load.
-  /// Shapes   scans (queries), of equal `groups`; plane (blocks, groups, 64); bounds (blocks);
+  /// scan_plane[queries - 1]: which rows of `blocks` blocks the block's bound does not rule out,
+  /// for 1 to kPlaneQueries queries that share each load. Shapes   scans (queries), of equal
+  /// `groups`; plane (blocks, groups, 64); bounds (blocks);
   ///          hits (queries, blocks): the first counts[q] of query q are written, in order.
   /// Bits of rows that are not there mean nothing.
-  void (*scan_plane)(const PlaneScan* scans, size_t queries, const uint8_t* plane,
-                     const BlockBound* bounds, size_t blocks, BlockHit* hits,
-                     size_t* counts) noexcept;
+  void (*scan_plane[kPlaneQueries])(const PlaneScan* scans, const uint8_t* plane,
+                                    const BlockBound* bounds, size_t blocks, BlockHit* hits,
+                                    size_t* counts) noexcept;
 };
 
 /// The cut of a block: rows with float(E) < it are ruled out. One formula for every tier, in

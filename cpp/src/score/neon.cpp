@@ -106,8 +106,8 @@ uint16_t not_below(const PlaneScan& scan, const int32x4_t* dots, const BlockBoun
 }
 
 template <size_t kQueries>
-void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
-                 size_t blocks, BlockHit* hits, size_t* counts) {
+void scan_plane(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
+                size_t blocks, BlockHit* hits, size_t* counts) noexcept {
   for (size_t q = 0; q < kQueries; ++q) counts[q] = 0;
   for (size_t b = 0; b < blocks; ++b, plane += scans[0].groups * 64) {
     int32x4_t dots[kQueries][kVectors];
@@ -124,22 +124,9 @@ void scan_blocks(const PlaneScan* scans, const uint8_t* plane, const BlockBound*
   }
 }
 
-void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
-                const BlockBound* bounds, size_t blocks, BlockHit* hits, size_t* counts) noexcept {
-  switch (queries) {
-    case 1:
-      return scan_blocks<1>(scans, plane, bounds, blocks, hits, counts);
-    case 2:
-      return scan_blocks<2>(scans, plane, bounds, blocks, hits, counts);
-    case 3:
-      return scan_blocks<3>(scans, plane, bounds, blocks, hits, counts);
-    default:
-      return scan_blocks<4>(scans, plane, bounds, blocks, hits, counts);
-  }
-}
-
 }  // namespace
 
-const ScoreKernels kScoreNeon = {dot_rows, scan_plane};
+const ScoreKernels kScoreNeon = {dot_rows,
+                                 {scan_plane<1>, scan_plane<2>, scan_plane<3>, scan_plane<4>}};
 
 }  // namespace facegrep::detail

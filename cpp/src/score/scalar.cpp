@@ -34,9 +34,10 @@ void scan_block(const PlaneScan& scan, const uint8_t* block, const BlockBound& b
   }
 }
 
-void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
-                const BlockBound* bounds, size_t blocks, BlockHit* hits, size_t* counts) noexcept {
-  for (size_t q = 0; q < queries; ++q) {
+template <size_t kQueries>
+void scan_plane(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
+                size_t blocks, BlockHit* hits, size_t* counts) noexcept {
+  for (size_t q = 0; q < kQueries; ++q) {
     counts[q] = 0;
     for (size_t b = 0; b < blocks; ++b) {
       BlockHit hit;
@@ -49,6 +50,7 @@ void scan_plane(const PlaneScan* scans, size_t queries, const uint8_t* plane,
 
 }  // namespace
 
-const ScoreKernels kScoreScalar = {dot_rows, scan_plane};
+const ScoreKernels kScoreScalar = {dot_rows,
+                                   {scan_plane<1>, scan_plane<2>, scan_plane<3>, scan_plane<4>}};
 
 }  // namespace facegrep::detail

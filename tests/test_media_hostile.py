@@ -163,6 +163,24 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
         read_picture(data[:-2] + scan * 300 + data[-2:])
 
 
+@pytest.mark.parametrize(
+    "segment",
+    [b"\xff\xe5\x00\x02", b"\xff\xe1\x00\x0cExif\x00\x00abcd", b"\xff\xfe\x00\x00"],
+    ids=["empty", "exif", "shorter than itself"],
+)
+def test_a_jpeg_of_endless_segments_is_refused(segment: bytes) -> None:
+    data = encoded("JPEG")
+    with pytest.raises(PictureError, match="JPEG segments"):
+        read_picture(data[:2] + segment * 5000 + data[2:])
+
+
+def test_a_gif_of_endless_comments_is_refused() -> None:
+    data = encoded("GIF")
+    colours = 13 + 3 * 256
+    with pytest.raises(PictureError, match="GIF comments"):
+        read_picture(data[:colours] + b"!\xfe\x01a\x00" * 5000 + data[colours:])
+
+
 def test_more_bytes_than_the_cap_are_refused(tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     with large.open("wb") as file:

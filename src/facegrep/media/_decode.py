@@ -110,6 +110,7 @@ def _parser(data: bytes) -> Callable[[io.BytesIO], ImageFile] | None:
 
 
 def _upright_rgb(image: ImageFile) -> NDArray[np.uint8]:
+    image.load()  # in a PNG the EXIF may come after the pixels
     orientation = _orientation(image.info.get("exif", b""))
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)

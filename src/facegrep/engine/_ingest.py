@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, Literal
 
+from facegrep._arguments import check_choice, check_iterable
 from facegrep._errors import AlreadyExistsError, FacegrepError, InvalidArgumentError
 from facegrep._names import check_library_name
 from facegrep.engine._analysis import Work, analyse
@@ -170,8 +171,8 @@ class IngestOperations(MediaOperations):
         StoreError, ModelError, OperationDeniedError
             Nothing more can be stored; the commits so far are durable.
         """
-        if on_error not in ("raise", "collect"):
-            raise InvalidArgumentError(f"on_error: expected 'raise' or 'collect', got {on_error!r}")
+        check_choice(on_error, "on_error", ("raise", "collect"))
+        check_iterable(items, "items")
         check_library_name(library)
         store = self._writable
         row = self._find(library)

@@ -160,15 +160,16 @@ def test_an_embedding_is_known_by_its_url_while_a_token_lives(
     engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(engine, 3)
-    assert engine.answers.embedding_of("lib", URL) is None
+    assert engine.answers.embedding_of("lib", "token", URL) is None
     result = put(engine, "token")
-    found = engine.answers.embedding_of("lib", URL)
+    found = engine.answers.embedding_of("lib", "token", URL)
     assert found is not None
     np.testing.assert_array_equal(found, result.embedding)
-    assert engine.answers.embedding_of("lib", b"x" * 32) is None
+    assert engine.answers.embedding_of("lib", "token", b"x" * 32) is None
+    assert engine.answers.embedding_of("lib", "other", URL) is None
     monkeypatch.setattr(engine._shared.store.answers, "lifetime_s", -1.0)
     put(engine, "token")
-    assert engine.answers.embedding_of("lib", URL) is None
+    assert engine.answers.embedding_of("lib", "token", URL) is None
     assert engine.answers.get("lib", "token") is None
 
 
@@ -178,7 +179,7 @@ def test_answers_belong_to_their_account_and_library_incarnation(engine: facegre
     other = engine.for_account("other")
     other.create_library("lib", dim=DIM, threshold=0.0)
     assert other.answers.get("lib", "token") is None
-    assert other.answers.embedding_of("lib", URL) is None
+    assert other.answers.embedding_of("lib", "token", URL) is None
     engine.drop_library("lib")
     engine.create_library("lib", dim=DIM, threshold=0.0)
     assert engine.answers.get("lib", "token") is None

@@ -147,10 +147,21 @@ class Answers:
             _cut=lambda answer, offset, limit: cut_page(self._store, answer, offset, limit),
         )
 
-    def embedding_of(self, library: str, url_sha256: bytes) -> NDArray[np.float32] | None:
-        """Return what was last embedded for a URL, while a token of it lives."""
+    def embedding_of(
+        self, library: str, token: str, url_sha256: bytes
+    ) -> NDArray[np.float32] | None:
+        """Return what a token, while it lives, last searched for, if that came from this URL.
+
+        Another token looks at the URL anew: there may be another picture by now.
+
+        Raises
+        ------
+        NotFoundError
+            No such library.
+        """
+        check_name(token, "token")
         library_id = self._library_id(library)
-        return self._kept.embedding_of(self._account, library_id, url_sha256)
+        return self._kept.embedding_of(self._account, library_id, token, url_sha256)
 
     @property
     def _kept(self) -> AnswerStore:

@@ -143,6 +143,34 @@ def test_the_same_again_is_a_no_op_that_says_so(engine: facegrep.Engine) -> None
     assert engine.add("lib", media_id="m", source=MACRON_LATER).added
 
 
+def test_results_name_the_provider_that_ran_and_none_where_nothing_did(
+    engine: facegrep.Engine,
+) -> None:
+    ran = engine._shared.analyzer("sface-2021dec")._embedder._network._session.get_providers()[0]
+    same: dict[str, Any] = {"media_id": "m", "source": MACRON.read_bytes()}
+    assert engine.add("lib", **same).provider == found(engine, MACRON).provider == ran
+    assert engine.add("lib", **same).provider is None  # it was there already
+    assert engine.add_many("lib", [same]).provider is None
+    assert engine.add_many("lib", [same, {**same, "media_id": "n"}]).provider == ran
+    assert engine.set_face_index("lib", None).provider is None
+    waiting = {**same, "media_id": "o"}
+    assert engine.add("lib", **waiting).provider is None
+    assert engine.set_face_index("lib", "active").provider == ran
+    assert engine.set_face_index("lib", "active").provider is None
+    assert found(engine, None, vector=np.ones(128)).provider is None
+
+
+def test_an_asset_whose_analysis_failed_is_not_said_to_be_analysed(engine: facegrep.Engine) -> None:
+    content = MACRON.read_bytes()
+    assert engine.add("lib", media_id="m", source=content).analysed
+    assert engine.add("lib", media_id="m", source=content).analysed
+    engine.set_face_index("lib", "deactive")
+    assert not engine.add("lib", media_id="m", source=content).analysed
+    assert engine.set_face_index("lib", "active").failed  # its bytes were not kept
+    again = engine.add("lib", media_id="m", source=content)
+    assert (again.added, again.analysed, again.faces) == (False, False, ())
+
+
 def test_a_picture_without_a_face_is_stored_with_none(engine: facegrep.Engine) -> None:
     added = engine.add("lib", media_id="white", source=empty_png())
     assert (added.added, added.faces, added.analysed) == (True, (), True)

@@ -108,7 +108,12 @@ class IndexingOperations(EngineCore):
                 store.set_analyses(library, group)
                 group = []
         store.set_analyses(library, group)
-        return IndexingReport(analysed=analysed, faces=faces, failed=tuple(failed))
+        return IndexingReport(
+            analysed=analysed,
+            faces=faces,
+            failed=tuple(failed),
+            provider=analyzer.provider if analyzer is not None and analysed else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,7 @@ class IngestOperations(MediaOperations):
             faces=() if asset.faces is None else stored_faces(asset.faces),
             refused=() if analysis is None else analysis.refused,
             analysed=analysis is not None,
+            provider=None if analyzer is None else analyzer.provider,
         )
 
     def add_many(
@@ -180,13 +181,16 @@ class IngestOperations(MediaOperations):
         group = Group(store, row, on_error, progress, total)
         analyzer = self._analyzer_for_adding(row)
         works = _works(items, analysed=analyzer is not None)
+        provider = None
         for work in analyse(works, analyzer, functools.partial(self._select_new, row)):
             if work.error is not None:
                 group.refuse(work.media_id, work.error)
             elif work.result is not None:
                 group.take(_analysed(work.result, analyzer, work.analysis))
+            if analyzer is not None and work.analysis is not None:
+                provider = analyzer.provider
         group.commit()
-        return group.result()
+        return group.result(provider)
 
     def _analyzer_for_adding(self, library: LibraryRow) -> FaceAnalyzer | None:
         """Return what analyses pictures now; ``None`` while the face index is not active."""
@@ -200,7 +204,7 @@ class IngestOperations(MediaOperations):
             added=False,
             faces=media.faces,
             refused=(),
-            analysed=media.job is not None,
+            analysed=media.job is not None and media.job.status == "Success",
         )
 
     def _select_new(self, library: LibraryRow, batch: list[Work[ReadItem]]) -> None:

@@ -76,6 +76,26 @@ def test_without_a_threshold_a_result_reaches_as_far_as_it_was_asked_to(
         result.page(10, 6)
 
 
+@pytest.mark.parametrize("where", [None, {"intField1": 1}])
+def test_what_is_deleted_beyond_the_reach_of_an_answer_leaves_its_total_too(
+    engine: facegrep.Engine, where: dict[str, object] | None
+) -> None:
+    ids = [f"m{row:02}" for row in range(60)]
+    engine.add_vectors("lib", ids, near(60, seed=1), {"intField1": [row % 2 for row in range(60)]})
+    everything = {"vector": np.ones(DIM), "threshold": None, "where": where}
+    before = engine.search("lib", **everything, limit=100).media_ids  # type: ignore[arg-type]
+    result = engine.search("lib", **everything, limit=5, offset=2)  # type: ignore[arg-type]
+    assert result.total == len(before) == (60 if where is None else 30)
+    engine.update("lib", before[9], fields={"intField1": 7})  # it was counted, and is still there
+    engine.delete("lib", [before[0], before[8], before[29]])
+    engine.delete("lib", [media_id for media_id in ids if media_id not in before])  # never counted
+    engine.add_vectors("lib", ["new", before[8]], near(2, seed=2), {"intField1": [1, 1]})
+    assert result.page(2, 5).media_ids == before[2:7]
+    assert result.page(2, 5).total == result.page(0, 7).total == len(before) - 3
+    with pytest.raises(facegrep.InvalidArgumentError, match="threshold"):
+        engine.answers.put("lib", "token", CONDITION, URL, result.embedding, result)
+
+
 def test_paging_yields_every_match_once_while_another_thread_writes(
     engine: facegrep.Engine,
 ) -> None:

@@ -106,9 +106,23 @@ def test_a_bomb_of_88_megapixels_is_refused_before_it_costs_memory(tmp_path: Pat
     assert int(run.stdout) < 16 * 1024  # KiB
 
 
-def test_the_largest_picture_allowed_stays_within_its_memory(tmp_path: Path) -> None:
-    largest = tmp_path / "largest.png"
-    largest.write_bytes(png_bomb(5000, 5000))
+@pytest.mark.parametrize(
+    ("kind", "options", "limit_mb"),
+    [
+        ("PNG", {}, 200),
+        ("JPEG", {"progressive": True, "subsampling": 0}, 310),
+        ("WEBP", {"method": 0}, 400),
+    ],
+    ids=["png", "jpeg", "webp"],
+)
+def test_the_largest_picture_allowed_stays_within_its_memory(
+    tmp_path: Path, kind: str, options: dict[str, object], limit_mb: int
+) -> None:
+    largest = tmp_path / "largest"
+    if kind == "PNG":
+        largest.write_bytes(png_bomb(5000, 5000))
+    else:
+        Image.new("RGB", (5000, 5000)).save(largest, kind, **options)
     child = """if True:
         import resource, sys
         from facegrep.media import read_picture
@@ -119,7 +133,7 @@ def test_the_largest_picture_allowed_stays_within_its_memory(tmp_path: Path) -> 
     run = subprocess.run(
         [sys.executable, "-c", child, largest], capture_output=True, text=True, check=True
     )
-    assert int(run.stdout) < 200 * 1024  # KiB
+    assert int(run.stdout) < limit_mb * 1024  # KiB
 
 
 def test_the_limits_of_the_process_are_neither_used_nor_touched() -> None:

@@ -402,6 +402,34 @@ def test_without_an_active_index_pictures_wait_and_are_analysed_when_it_comes(
     assert fetched == ["https://host/m"]
 
 
+def test_a_source_that_cannot_be_fetched_does_not_stop_the_others(
+    engine: facegrep.Engine,
+) -> None:
+    for name in ("down", "text", "refused"):
+        origin = f"https://host/{name}"
+        engine.add("lib", media_id=name, source=MACRON.read_bytes(), origin=origin)
+    engine.add("lib", media_id="path", source=MACRON)
+    engine.set_face_index("lib", "deactive")
+
+    def fetch(url: str) -> Any:
+        if url.endswith("down"):
+            raise OSError("host is down")
+        if url.endswith("refused"):
+            raise facegrep.PictureError("not there: 404", reason="not there")
+        return str(MACRON)  # of the wrong type, and a file that is there
+
+    report = engine.set_face_index("lib", "active", fetch=fetch)
+    assert (report.analysed, found(engine, MACRON).media_ids) == (1, ["path"])
+    assert dict(report.failed) == {
+        "down": "its source could not be fetched",
+        "text": "fetch gave str for its source, not bytes",
+        "refused": "not there",
+    }
+    job = engine.get("lib", "down").job
+    assert job is not None
+    assert (job.status, job.error) == ("Fail", "its source could not be fetched")
+
+
 def test_what_waits_for_its_analysis_is_committed_in_bounded_groups(
     engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

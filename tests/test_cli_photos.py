@@ -220,6 +220,7 @@ def test_adding_again_changes_nothing_and_bad_files_are_left_out_by_name(
     again = run_json(own_store, "add", ".", bad, *shared, exit_code=1)
     assert (again["added"], again["unchanged"], len(again["failed"])) == (0, 5, 2)
     assert again["failed"][0].keys() == {"path", "error"}
+    assert again["provider"] is None  # nothing was analysed
 
 
 def test_deleted_media_are_gone_and_unknown_ids_are_told(own_store: Path) -> None:

@@ -179,14 +179,12 @@ std::vector<std::shared_ptr<SearchResult>> FaceIndex::search(const float* querie
 std::vector<std::int64_t> FaceIndex::keys(const Filter& filter) const {
   const auto lock = state_->read();
   const detail::Library& library = state_->library;
-  const auto row_set = state_->row_sets.get(library, filter);
+  const detail::Bitmap assets = detail::select_assets(library, filter);
   std::vector<std::int64_t> out;
-  out.reserve(row_set->assets_count);
-  detail::for_each_run(
-      row_set->assets, 0, library.assets(), [&](std::size_t first, std::size_t last) {
-        const auto from = library.keys.begin() + static_cast<std::ptrdiff_t>(first);
-        out.insert(out.end(), from, from + static_cast<std::ptrdiff_t>(last - first));
-      });
+  out.reserve(detail::popcount(assets));
+  detail::for_each_run(assets, 0, library.assets(), [&](std::size_t first, std::size_t last) {
+    out.insert(out.end(), library.keys.begin() + first, library.keys.begin() + last);
+  });
   return out;
 }
 

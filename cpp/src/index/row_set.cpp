@@ -66,9 +66,14 @@ void add_block(std::vector<BlockRows>& blocks, std::uint32_t block) {
 
 }  // namespace
 
-RowSet select_rows(const Library& library, const Filter& filter) {
+Bitmap select_assets(const Library& library, const Filter& filter) {
   Bitmap assets = library.live;
   apply(filter, library.columns, assets);
+  return assets;
+}
+
+RowSet select_rows(const Library& library, const Filter& filter) {
+  const Bitmap assets = select_assets(library, filter);
   RowSet set;
   set.assets_count = popcount(assets);
   for_each_run(assets, 0, library.assets(), [&](std::size_t first, std::size_t last) {

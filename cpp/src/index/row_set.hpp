@@ -29,7 +29,10 @@ struct RowSet {
   std::vector<std::uint32_t> rows;  // for kGather, ascending
 };
 
-/// Live assets that pass the filter, and the cheaper way to their rows.
+/// Live assets that pass the filter.
+Bitmap select_assets(const Library& library, const Filter& filter);
+
+/// Their rows, and the cheaper way to them.
 RowSet select_rows(const Library& library, const Filter& filter);
 
 /// The row sets of the filters used last, for one state of a library: a writer clears it.

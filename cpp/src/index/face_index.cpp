@@ -72,10 +72,10 @@ std::size_t FaceIndex::remove(const std::vector<std::string_view>& media_ids) {
   detail::Library& library = state_->library;
   std::size_t removed = 0;
   for (const std::string_view id : media_ids) {
-    const auto found = library.asset_by_id.find(id);
-    if (found == library.asset_by_id.end()) continue;
+    const std::uint32_t asset = library.asset_by_id.find(id, library.ids);
+    if (asset == detail::IdTable::kNone) continue;
     if (removed == 0) state_->row_sets.clear();
-    library.remove(found->second);
+    library.remove(asset);
     ++removed;
   }
   const std::size_t dead = library.rows() - library.live_rows;
@@ -94,10 +94,10 @@ std::vector<std::int8_t> FaceIndex::codes(const std::vector<std::string_view>& m
   const detail::Library& library = state_->library;
   std::vector<std::int8_t> out;
   for (const std::string_view id : media_ids) {
-    const auto found = library.asset_by_id.find(id);
-    if (found == library.asset_by_id.end()) throw MediaNotFound(std::string(id));
-    const std::size_t first = library.first_row[found->second];
-    const std::size_t last = library.first_row[found->second + 1];
+    const std::uint32_t asset = library.asset_by_id.find(id, library.ids);
+    if (asset == detail::IdTable::kNone) throw MediaNotFound(std::string(id));
+    const std::size_t first = library.first_row[asset];
+    const std::size_t last = library.first_row[asset + 1];
     out.insert(out.end(), library.code(first), library.code(first) + (last - first) * library.dim);
   }
   return out;

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <unordered_map>
+#include <utility>
 
 #include "facegrep/error.hpp"
 #include "facegrep/quantize.hpp"
@@ -32,10 +34,9 @@ class NewEntries {
   NewEntries& operator=(const NewEntries&) = delete;
   ~NewEntries() {
     if (kept_) return;
-    for (const std::string_view id : ids_) {
-      library_.asset_by_id.erase(id);
-      wipe(id);
-    }
+    auto asset = static_cast<std::uint32_t>(library_.assets());
+    for (const std::string_view id : ids_) library_.asset_by_id.erase(id, asset++, *this);
+    for (const std::string_view id : ids_) wipe(id);
   }
 
   /// The ordinal of the asset of this id; `true` if this call is the first to name it.
@@ -43,14 +44,18 @@ class NewEntries {
     const std::string_view stored = library_.arena.store(id);
     ids_.push_back(stored);
     const auto next = static_cast<std::uint32_t>(library_.assets() + ids_.size() - 1);
-    const auto [entry, added] = library_.asset_by_id.emplace(stored, next);
-    if (!added) {
+    const std::uint32_t asset = library_.asset_by_id.find_or_add(stored, next, *this);
+    if (asset != next) {
       ids_.pop_back();
       library_.arena.take_back(stored);
     }
-    return {entry->second, added};
+    return {asset, asset == next};
   }
   std::string_view id(std::size_t i) const { return ids_[i]; }
+  /// The id of any asset, the library's and the new ones'.
+  std::string_view operator[](std::uint32_t asset) const {
+    return asset < library_.assets() ? library_.ids[asset] : ids_[asset - library_.assets()];
+  }
   void keep() noexcept { kept_ = true; }
 
  private:

@@ -7,7 +7,7 @@
 namespace facegrep::detail {
 
 void Library::remove(std::uint32_t asset) noexcept {
-  asset_by_id.erase(ids[asset]);
+  asset_by_id.erase(ids[asset], asset, ids);
   wipe(ids[asset]);
   ids[asset] = {};
   clear(live, asset);
@@ -26,7 +26,6 @@ Library Library::compacted() const {
   out.ids.reserve(assets_left);
   out.keys.reserve(assets_left);
   out.live.resize(words_for(assets_left));
-  out.asset_by_id.reserve(assets_left);
   out.live_rows = live_rows;
   for_each_run(live, 0, assets(), [&](std::size_t first, std::size_t last) {
     out.codes.append(code(first_row[first]), (first_row[last] - first_row[first]) * dim);
@@ -41,7 +40,7 @@ Library Library::compacted() const {
       out.keys.push_back(keys[asset]);
       set(out.live, ordinal);
       out.columns.append(out.columns.encode(columns.at(asset)));
-      out.asset_by_id.emplace(out.ids.back(), ordinal);
+      out.asset_by_id.find_or_add(out.ids.back(), ordinal, out.ids);
     }
   });
   return out;

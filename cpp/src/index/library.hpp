@@ -4,12 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "filter/bitmap.hpp"
 #include "filter/columns.hpp"
 #include "index/id_arena.hpp"
+#include "index/id_table.hpp"
 #include "memory/growing_array.hpp"
 #include "score/plane.hpp"
 
@@ -31,7 +31,7 @@ struct Library {
   Bitmap live;                             // (assets)
   Columns columns;
   IdArena arena;
-  std::unordered_map<std::string_view, std::uint32_t> asset_by_id;  // live ones
+  IdTable asset_by_id;  // live ones
   std::size_t live_rows = 0;
 
   std::size_t rows() const noexcept { return asset_of.size(); }

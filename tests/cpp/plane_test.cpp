@@ -9,7 +9,6 @@
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -27,28 +26,18 @@ std::mt19937 rng(20201109);
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();  // rules nothing out
 
-// What a tier leaves of `from` for each query: block and rows, in order.
-using Left = std::vector<std::vector<std::pair<std::uint32_t, std::uint32_t>>>;
-
-Left left_by(const detail::Tier& tier, const std::vector<std::int8_t>& codes, std::size_t groups,
-             const std::vector<detail::PlaneCut>& cuts, const std::uint8_t* plane,
-             const std::vector<detail::BlockRows>& from) {
-  const auto exact = std::make_unique<std::int8_t[]>(codes.size());  // so that ASan sees its end
-  std::copy(codes.begin(), codes.end(), exact.get());
-  const auto rows = std::make_unique<detail::BlockRows[]>(cuts.size() * from.size());
-  const auto counts = std::make_unique<std::size_t[]>(cuts.size());
-  const detail::PlaneScan scan{exact.get(), groups, cuts.data()};
-  tier.score->scan_plane[cuts.size() - 1](scan, plane, from.data(), from.size(), rows.get(),
-                                          counts.get());
-  Left left(cuts.size());
-  for (std::size_t q = 0; q < cuts.size(); ++q) {
-    for (std::size_t i = 0; i < counts[q]; ++i) {
-      const detail::BlockRows& block = rows[q * from.size() + i];
-      CHECK(block.rows != 0, tier.isa, " lists a block without a row");
-      left[q].emplace_back(block.block, block.rows);
-    }
-  }
-  return left;
+// What a tier leaves of `from`: the rows of each query and block.
+std::vector<std::uint16_t> left_by(const detail::Tier& tier, const std::vector<std::int8_t>& codes,
+                                   std::size_t groups, const std::vector<detail::PlaneCut>& cuts,
+                                   const std::uint8_t* plane,
+                                   const std::vector<detail::BlockRows>& from) {
+  // Exactly sized, so that ASan sees their ends.
+  const auto own_codes = std::make_unique<std::int8_t[]>(codes.size());
+  std::copy(codes.begin(), codes.end(), own_codes.get());
+  const auto left = std::make_unique<std::uint16_t[]>(cuts.size() * from.size());
+  const detail::PlaneScan scan{own_codes.get(), groups, cuts.data()};
+  tier.score->scan_plane[cuts.size() - 1](scan, plane, from.data(), from.size(), left.get());
+  return {left.get(), left.get() + cuts.size() * from.size()};
 }
 
 // A row's bounds as the plane keeps them: two bfloat16.
@@ -112,9 +101,8 @@ void a_row_on_the_cut_is_kept(const detail::Tier& tier) {
   const std::vector<std::int8_t> code{3, 3, 3, 3, 5, 5, 5, 5};
   for (const float above : {0.0F, 1.0F}) {
     const detail::PlaneCut cut{7, 0.0F, 32 * 52 - 7 + above};
-    const Left left = left_by(tier, code, 1, {cut}, plane.data(), {{0, 0xFFFF}});
-    CHECK(left[0].empty() == (above > 0), tier.isa, " above=", above);
-    if (above == 0) CHECK(left[0][0].second == 0xFFFF, tier.isa);
+    const auto left = left_by(tier, code, 1, {cut}, plane.data(), {{0, 0xFFFF}});
+    CHECK(left[0] == (above > 0 ? 0 : 0xFFFF), tier.isa, " above=", above);
   }
 }
 
@@ -129,9 +117,9 @@ bool keeps(const std::vector<float>& values, const std::vector<Code>& block, std
   const detail::Query query = detail::prepare_query(values.data(), values.size(), 0);
   detail::PlaneQuery ready(query);
   ready.set_cut(cut);
-  const Left left = left_by(detail::active_tier(), detail::side_by_side(&query, 1), plane.groups(),
+  const auto left = left_by(detail::active_tier(), detail::side_by_side(&query, 1), plane.groups(),
                             {ready.cut}, plane.data(), {{0, 0xFFFF}});
-  return !left[0].empty() && ((left[0][0].second >> row) & 1) != 0;
+  return ((left[0] >> row) & 1) != 0;
 }
 
 double score_of(const std::vector<float>& values, const Code& code) {

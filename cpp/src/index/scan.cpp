@@ -1,7 +1,7 @@
 #include "index/scan.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <cstring>
 
 #include "cpu/tiers.hpp"
 #include "score/plane.hpp"
@@ -30,6 +30,12 @@ struct Lane {
 void ask_for(const std::int8_t* code, std::size_t dim) noexcept {
   for (std::size_t at = 0; at < dim; at += 64) __builtin_prefetch(code + at);
   __builtin_prefetch(code + dim - 1);
+}
+
+bool are_zero(const std::uint16_t* four) noexcept {
+  std::uint64_t bits;
+  std::memcpy(&bits, four, sizeof bits);
+  return bits == 0;
 }
 
 class Worker {
@@ -65,7 +71,7 @@ class Worker {
   StopSignal& stop_;
   std::vector<Lane> lanes_;
   std::vector<std::vector<std::int8_t>> codes_;  // of each kPlaneQueries lanes, for the plane
-  std::vector<BlockRows> left_;
+  std::vector<std::uint16_t> left_;
   std::vector<std::int32_t> dots_;
 };
 
@@ -85,25 +91,31 @@ void Worker::scan_tile(std::size_t first_lane, const BlockRows* blocks, std::siz
   Lane* const lanes = &lanes_[first_lane];
   const std::size_t queries = std::min<std::size_t>(kPlaneQueries, lanes_.size() - first_lane);
   PlaneCut cuts[kPlaneQueries];
-  std::size_t left_counts[kPlaneQueries];
   for (std::size_t q = 0; q < queries; ++q) {
     lanes[q].plane.set_cut(lanes[q].collector.cut());
     cuts[q] = lanes[q].plane.cut;
   }
   left_.resize(std::max(left_.size(), kPlaneQueries * count));
   const PlaneScan scan{codes_[first_lane / kPlaneQueries].data(), plane.groups(), cuts};
-  kernels_.scan_plane[queries - 1](scan, plane.data(), blocks, count, left_.data(), left_counts);
+  kernels_.scan_plane[queries - 1](scan, plane.data(), blocks, count, left_.data());
   for (std::size_t q = 0; q < queries; ++q) {
     ScanCounts& total = lanes[q].collector.counts;
     total.rows_scanned += count * kBlockRows;
     total.blocks_scanned += count;
-    total.blocks_settled += count - left_counts[q];
+    total.blocks_settled += count;
     total.bytes_touched += count * (plane.block_bytes() + sizeof(BlockRows));
     std::vector<std::uint32_t>& waiting = lanes[q].waiting;
     offer(lanes[q], waiting.data(), waiting.size());
     waiting.clear();
-    for (std::size_t i = 0; i < left_counts[q]; ++i) {
-      for_each_row(left_[q * count + i], [&](std::uint32_t row) {
+    const std::uint16_t* const left = left_.data() + q * count;
+    for (std::size_t i = 0; i < count; ++i) {
+      // Mostly nothing is left of four blocks, which is seen at once.
+      if (i + 4 <= count && are_zero(left + i)) {
+        i += 3;
+        continue;
+      }
+      total.blocks_settled -= left[i] != 0;
+      for_each_row({blocks[i].block, left[i]}, [&](std::uint32_t row) {
         ask_for(library_.code(row), library_.dim);
         plane.ask_for_norm(row);
         waiting.push_back(row);

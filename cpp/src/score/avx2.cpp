@@ -132,9 +132,8 @@ unsigned ruled_out(const PlaneCut& cut, __m256i e, __m256i bounds) {
 
 template <size_t kQueries>
 void scan_plane(const PlaneScan& scan, const uint8_t* plane, const BlockRows* from, size_t count,
-                BlockRows* left, size_t* left_counts) noexcept {
+                uint16_t* left) noexcept {
   const size_t block_bytes = (1 + scan.groups) * 64;
-  for (size_t q = 0; q < kQueries; ++q) left_counts[q] = 0;
   for (size_t i = 0; i < count; ++i) {
     const uint8_t* block = plane + from[i].block * block_bytes;
     const uint8_t* ahead = plane + plane_ahead(from, i, count, block_bytes)->block * block_bytes;
@@ -151,9 +150,7 @@ void scan_plane(const PlaneScan& scan, const uint8_t* plane, const BlockRows* fr
     for (size_t q = 0; q < kQueries; ++q) {
       const unsigned out = ruled_out(scan.cuts[q], e[0][q], _mm256_loadu_si256(bounds)) |
                            ruled_out(scan.cuts[q], e[1][q], _mm256_loadu_si256(bounds + 1)) << 8;
-      const uint32_t rows = from[i].rows & ~out;
-      left[q * count + left_counts[q]] = {from[i].block, rows};
-      left_counts[q] += rows != 0;
+      left[q * count + i] = static_cast<uint16_t>(from[i].rows & ~out);
     }
   }
 }

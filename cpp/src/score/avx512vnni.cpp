@@ -28,10 +28,15 @@ constexpr size_t kPrefetchRows = 16;
 
 __m512i dot_of(const int8_t* query, const int8_t* row, size_t dim) {
   __m512i sum = _mm512_setzero_si512();
-  for (size_t d = 0; d < dim; d += 64) {
+  size_t d = 0;
+  for (; d + 64 <= dim; d += 64) {
+    const __m512i r = as_unsigned(_mm512_loadu_si512(row + d));
+    sum = _mm512_dpbusd_epi32(sum, r, _mm512_loadu_si512(query + d));
+  }
+  if (d < dim) {
     const __mmask64 mask = first(dim - d);
-    const __m512i q = _mm512_maskz_loadu_epi8(mask, query + d);
-    sum = _mm512_dpbusd_epi32(sum, as_unsigned(_mm512_maskz_loadu_epi8(mask, row + d)), q);
+    const __m512i r = as_unsigned(_mm512_maskz_loadu_epi8(mask, row + d));
+    sum = _mm512_dpbusd_epi32(sum, r, _mm512_maskz_loadu_epi8(mask, query + d));
   }
   return sum;
 }
@@ -129,9 +134,8 @@ inline __attribute__((always_inline)) void dot_block(const PlaneScan& scan, cons
 
 template <size_t kQueries>
 void scan_plane(const PlaneScan& scan, const uint8_t* plane, const BlockRows* from, size_t count,
-                BlockRows* left, size_t* left_counts) noexcept {
+                uint16_t* left) noexcept {
   const size_t block_bytes = (1 + scan.groups) * 64;
-  for (size_t q = 0; q < kQueries; ++q) left_counts[q] = 0;
   for (size_t i = 0; i < count; ++i) {
     const uint8_t* block = plane + from[i].block * block_bytes;
     const BlockRows* ahead = plane_ahead(from, i, count, block_bytes);
@@ -146,9 +150,8 @@ void scan_plane(const PlaneScan& scan, const uint8_t* plane, const BlockRows* fr
     const __m512i bounds = _mm512_loadu_si512(block);
 #pragma GCC unroll 4
     for (size_t q = 0; q < kQueries; ++q) {
-      const uint32_t rows = from[i].rows & ~ruled_out(scan.cuts[q], e[q], bounds);
-      left[q * count + left_counts[q]] = {from[i].block, rows};
-      left_counts[q] += rows != 0;
+      left[q * count + i] =
+          static_cast<uint16_t>(from[i].rows & ~ruled_out(scan.cuts[q], e[q], bounds));
     }
   }
 }

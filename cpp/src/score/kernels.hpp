@@ -38,12 +38,9 @@ struct ScoreKernels {
                    size_t dim, int32_t* dots) noexcept;
 
   /// scan_plane[queries - 1]: of the rows in `from`, those that their bounds do not rule out.
-  /// Shapes   plane (any, 1 + groups, 64); from (count); left (queries, count): the first
-  ///          left_counts[q] of query q are the answer, in the order of `from`, blocks without a
-  ///          row left out; others of its `count` may be overwritten.
+  /// Shapes   plane (any, 1 + groups, 64); from (count); left (queries, count), a bit a row
   void (*scan_plane[kPlaneQueries])(const PlaneScan& scan, const uint8_t* plane,
-                                    const BlockRows* from, size_t count, BlockRows* left,
-                                    size_t* left_counts) noexcept;
+                                    const BlockRows* from, size_t count, uint16_t* left) noexcept;
 };
 
 /// How many blocks a scan of the plane asks the memory for in advance, as bytes: 64 lines keep it

@@ -112,9 +112,8 @@ uint32_t ruled_out(const PlaneCut& cut, const int32x4_t* dots, const uint8_t* bl
 
 template <size_t kQueries>
 void scan_plane(const PlaneScan& scan, const uint8_t* plane, const BlockRows* from, size_t count,
-                BlockRows* left, size_t* left_counts) noexcept {
+                uint16_t* left) noexcept {
   const size_t block_bytes = (1 + scan.groups) * 64;
-  for (size_t q = 0; q < kQueries; ++q) left_counts[q] = 0;
   for (size_t i = 0; i < count; ++i) {
     const uint8_t* block = plane + from[i].block * block_bytes;
     const uint8_t* ahead = plane + plane_ahead(from, i, count, block_bytes)->block * block_bytes;
@@ -123,9 +122,8 @@ void scan_plane(const PlaneScan& scan, const uint8_t* plane, const BlockRows* fr
     half_block<kQueries>(scan, block + 64, 0, dots);
     half_block<kQueries>(scan, block + 64, kHalf, dots);
     for (size_t q = 0; q < kQueries; ++q) {
-      const uint32_t rows = from[i].rows & ~ruled_out(scan.cuts[q], dots[q], block);
-      left[q * count + left_counts[q]] = {from[i].block, rows};
-      left_counts[q] += rows != 0;
+      left[q * count + i] =
+          static_cast<uint16_t>(from[i].rows & ~ruled_out(scan.cuts[q], dots[q], block));
     }
   }
 }

@@ -24,15 +24,15 @@ Query prepare_query(const float* values, std::size_t dim, std::size_t number) {
                                        : " has NaN or infinity; expected finite numbers"));
   }
   Query query{values, norm, std::vector<std::int8_t>(dim), 0.0, 0.0};
-  double largest = 0.0;
-  for (std::size_t i = 0; i < dim; ++i) {
-    largest = std::max(largest, std::fabs(static_cast<double>(values[i])) / norm);
-  }
-  query.scale = largest / 127.0;
+  float largest = 0.0F;
+  for (std::size_t i = 0; i < dim; ++i) largest = std::max(largest, std::fabs(values[i]));
+  query.scale = static_cast<double>(largest) / norm / 127.0;
+  const double steps = 1.0 / query.scale;
+  const double inverse_norm = 1.0 / norm;
   double squares = 0.0;
   for (std::size_t i = 0; i < dim; ++i) {
-    const double a = static_cast<double>(values[i]) / norm;
-    const double b = std::clamp(std::nearbyint(a / query.scale), -127.0, 127.0);
+    const double a = static_cast<double>(values[i]) * inverse_norm;
+    const double b = std::clamp(std::nearbyint(a * steps), -127.0, 127.0);
     const double e = a - query.scale * b;
     query.code[i] = static_cast<std::int8_t>(b);
     squares += e * e;

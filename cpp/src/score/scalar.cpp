@@ -53,15 +53,13 @@ uint32_t scan_block(const PlaneCut& cut, const int8_t* code, size_t groups, size
 
 template <size_t kQueries>
 void scan_plane(const PlaneScan& scan, const uint8_t* plane, const BlockRows* from, size_t count,
-                BlockRows* left, size_t* left_counts) noexcept {
+                uint16_t* left) noexcept {
   for (size_t q = 0; q < kQueries; ++q) {
-    left_counts[q] = 0;
     for (size_t i = 0; i < count; ++i) {
       const uint8_t* block = plane + from[i].block * (1 + scan.groups) * 64;
       const uint32_t rows =
-          from[i].rows & scan_block(scan.cuts[q], scan.codes + 8 * q, scan.groups, kQueries, block);
-      left[q * count + left_counts[q]] = {from[i].block, rows};
-      left_counts[q] += rows != 0;
+          scan_block(scan.cuts[q], scan.codes + 8 * q, scan.groups, kQueries, block);
+      left[q * count + i] = static_cast<uint16_t>(from[i].rows & rows);
     }
   }
 }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benches.engines import SUITES
-from benches.faces import load_library
+from benches.faces import load_library, load_photos
 from benches.machine import describe_machine
 from benches.measure import Meter
 from facegrep._bench.engines import Engine, installed
@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--faces", type=int, default=2000)
     group.addoption("--suite", choices=sorted(SUITES), default="all", help="which engines")
     group.addoption("--seconds", type=float, default=0.0, help="to measure each row for, about")
+    group.addoption("--photos", type=Path, help="<person>/<photo>.jpg, instead of generated faces")
     group.addoption("--data", type=Path, default=Path("build/bench/data"))
 
 
@@ -38,6 +39,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def library(pytestconfig: pytest.Config) -> Library:
     """The faces, and a few queries whose truth is known."""
     option = pytestconfig.getoption
+    if option("photos"):
+        return load_photos(option("data"), option("photos"))
     return load_library(option("data"), option("dim"), option("faces"))
 
 

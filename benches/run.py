@@ -24,6 +24,7 @@ from benches.report import write_report
 RESULTS: Final = Path("build/bench/results")
 CHECK: Final = Path("build/bench/check")
 REPORT: Final = Path("benches")
+PHOTOS: Final = Path(os.environ.get("FACEGREP_TEST_DATA", "../shared/data")) / "faces/lfw"
 
 _SCANS: Final = ("bandwidth", "one_query", "batch", "filter", "threads", "add")
 _SMALL: Final = ("one_query",)
@@ -52,9 +53,11 @@ class Part:
     minutes: float  # on a quiet core of 2022; said before it starts
     seconds: float = 2.0  # a row
     by_default: bool = True
+    photos: bool = False  # real ones, of whatever number there is
 
 
 PARTS: Final[dict[str, Part]] = {
+    "lfw": Part(128, 0, "scans", ("one_query", "filter"), 1, photos=True),
     "128-1k": Part(128, 1_000, "scans", _SMALL, 0.5),
     "512-1k": Part(512, 1_000, "scans", _SMALL, 0.5),
     "128-10k": Part(128, 10_000, "scans", _SMALL, 0.5),
@@ -95,6 +98,9 @@ def main(arguments: list[str]) -> int:
             _say(f"{name}: measured before; `make bench PART={name}` measures it anew")
             continue
         part = PARTS[name]
+        if part.photos and not PHOTOS.is_dir():
+            _say(f"{name}: left out, there are no photos in {PHOTOS} (FACEGREP_TEST_DATA)")
+            continue
         _say(f"{name}: about {part.minutes:g} minutes")
         started = time.monotonic()
         if _measure(part, result, options.seconds or part.seconds, options.isa):
@@ -129,6 +135,8 @@ def _measure(part: Part, result: Path, seconds: float, isa: str | None) -> int:
     command = [sys.executable, "-m", "pytest", "-c", "benches/pytest.ini", "-q"]
     command += [f"--benchmark-json={unfinished.resolve()}"]
     command += [f"--dim={part.dim}", f"--faces={part.faces}", f"--suite={part.suite}"]
+    if part.photos:
+        command += [f"--photos={PHOTOS}"]
     command += [f"--seconds={seconds}", *(f"benches/bench_{name}.py" for name in part.benches)]
     status = subprocess.run(command, env=environment, check=False).returncode
     if unfinished.exists() and unfinished.stat().st_size:

@@ -17,25 +17,26 @@ namespace {
 
 std::mt19937 rng(42);
 
-// What the scan compares with row_cut().
-float left_side(const detail::Query& query, const std::vector<std::int8_t>& code) {
+// Whether the scan rules the row out at a cut, if it knows the norm rounded down by up to 2^-7.
+bool rules_out(const detail::Query& query, const std::vector<std::int8_t>& code, double cut) {
   std::int32_t dot = 0;
   const std::uint32_t row = 0;
   detail::kScoreScalar.dot_rows(query.code.data(), code.data(), &row, 1, code.size(), &dot);
-  const auto inverse_norm = static_cast<float>(1.0 / detail::norm_of(code.data(), code.size()));
-  return static_cast<float>(dot) * inverse_norm;
+  const double norm =
+      detail::norm_of(code.data(), code.size()) * (rng() % 2 == 0 ? 1.0 : 1 - 0x1p-7);
+  const float lower = std::nextafterf(static_cast<float>(norm), 0.0F);
+  return detail::is_ruled_out(dot, lower, query.row_cut(cut));
 }
 
-// Ruling out at the row's own score, and at the two doubles around it.
+// Ruling out at the row's own score.
 void check_row(const std::vector<float>& values, const std::vector<std::int8_t>& code) {
   const detail::Query query = detail::prepare_query(values.data(), values.size(), 0);
   const double score = detail::exact_score(values.data(), query.norm, code.data(), code.size());
-  const float left = left_side(query, code);
-  CHECK(left >= query.row_cut(score), "dim=", values.size(), " score=", score, " left=", left,
-        " cut=", query.row_cut(score));
+  CHECK(!rules_out(query, code, score), "dim=", values.size(), " score=", score);
   // And it is a bound worth having: what lies well below a cut is ruled out.
-  const double far = score + 2 * query.residual_norm + 4 * detail::kSlack;
-  CHECK(left < query.row_cut(far), "dim=", values.size(), " score=", score, " is kept at ", far);
+  const double far =
+      std::max(score, 0.0) * (1 + 0x1p-6) + 2 * query.residual_norm + 8 * detail::kSlack;
+  CHECK(rules_out(query, code, far), "dim=", values.size(), " score=", score, " is kept at ", far);
 }
 
 std::vector<std::int8_t> random_code(std::size_t dim, int magnitude) {

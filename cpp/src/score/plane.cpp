@@ -69,18 +69,15 @@ std::vector<std::int8_t> side_by_side(const Query* queries, std::size_t count) {
 Plane::Plane(std::size_t dim) : dim_(dim), groups_((dim + 7) / 8) {}
 
 void Plane::reserve(std::size_t rows) {
-  const std::size_t all = inverse_norms_.size() + rows;
-  data_.reserve((all + kBlockRows - 1) / kBlockRows * block_bytes());
-  inverse_norms_.reserve(all);
+  data_.reserve((rows_ + rows + kBlockRows - 1) / kBlockRows * block_bytes());
 }
 
 void Plane::append(const std::int8_t* code, double norm) noexcept {
-  const std::size_t row = inverse_norms_.size();
+  const std::size_t row = rows_++;
   if (row % kBlockRows == 0) {
     data_.resize(data_.size() + block_bytes());
     for (std::size_t r = row; r < row + kBlockRows; ++r) store(line(r), kNoRow);
   }
-  inverse_norms_.push_back(static_cast<float>(1.0 / norm));
   std::uint8_t* place = line(row) + 64;
   std::size_t d = 0;
   for (; d + 8 <= dim_; d += 8, place += 64) store(place, pack(code + d));
@@ -106,11 +103,8 @@ void Plane::wipe(std::size_t row) noexcept {
   std::uint8_t* const place = line(row);
   store(place, kNoRow);
   for (std::size_t g = 1; g <= groups_; ++g) store(place + g * 64, 0);
-  inverse_norms_[row] = 0.0F;
 }
 
-std::size_t Plane::nbytes() const noexcept {
-  return data_.capacity_bytes() + inverse_norms_.capacity_bytes();
-}
+std::size_t Plane::nbytes() const noexcept { return data_.capacity_bytes(); }
 
 }  // namespace facegrep::detail

@@ -37,6 +37,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "memory/growing_array.hpp"
@@ -68,12 +69,17 @@ class Plane {
   std::size_t groups() const noexcept { return groups_; }
   std::size_t block_bytes() const noexcept { return (1 + groups_) * 64; }
   const std::uint8_t* data() const noexcept { return data_.data(); }
-  /// 1 / ||code||, rounded once.
-  float inverse_norm(std::size_t row) const noexcept { return inverse_norms_[row]; }
-  /// Brings what inverse_norm() reads into the cache.
-  void ask_for_norm(std::size_t row) const noexcept {
-    __builtin_prefetch(inverse_norms_.data() + row);
+  /// ||code||, rounded down.
+  float norm(std::size_t row) const noexcept {
+    std::uint32_t bounds;
+    std::memcpy(&bounds, line(row), sizeof bounds);
+    bounds <<= 16;
+    float norm;
+    std::memcpy(&norm, &bounds, sizeof norm);
+    return norm;
   }
+  /// Brings what norm() reads into the cache.
+  void ask_for_norm(std::size_t row) const noexcept { __builtin_prefetch(line(row)); }
 
   void reserve(std::size_t rows);
   /// Adds the next row. Call reserve() before.
@@ -83,14 +89,18 @@ class Plane {
   std::size_t nbytes() const noexcept;
 
  private:
+  // Where the row's bounds are; its nibbles follow at every 64th byte.
+  const std::uint8_t* line(std::size_t row) const noexcept {
+    return data_.data() + row / kBlockRows * block_bytes() + row % kBlockRows * 4;
+  }
   std::uint8_t* line(std::size_t row) noexcept {
     return data_.data() + row / kBlockRows * block_bytes() + row % kBlockRows * 4;
   }
 
   std::size_t dim_;
   std::size_t groups_;
-  GrowingArray<std::uint8_t> data_;    // (blocks, 1 + groups, 64)
-  GrowingArray<float> inverse_norms_;  // (rows)
+  std::size_t rows_ = 0;
+  GrowingArray<std::uint8_t> data_;  // (blocks, 1 + groups, 64)
 };
 
 /// Calls f(row) for each row, ascending.

@@ -8,15 +8,17 @@
 //
 // <b, c> is the exact int32 of the kernels. A row may be discarded only if its bound is strictly
 // below the cut (the threshold, or the running k-th best score): an equal score can still win on
-// its media id. The comparison is made in float32 as
+// its media id. With a norm n <= ||c||, as the plane keeps it, and where row_cut >= 0, a row is
+// discarded if, in float32,
 //
-//   float(<b, c>) * inverse_norm  >=  row_cut(cut) = (cut - ||e|| - slack) / s, rounded down
+//   float(<b, c>) < row_cut * n,    row_cut = (cut - ||e|| - slack) / s, rounded down.
 //
-// Slack. inverse_norm (float32), float(<b, c>) and their product each round once: the left side has
-// a relative error below 3.001 * 2^-24. In units of the score it is s * <b, c> / ||c|| in size, at
-// most ||s*b|| <= 1 + ||e|| <= 1 + sqrt(4096) / 2 / 127 < 1.252. So the error stays below
-// 1.252 * 3.001 * 2^-24 < 3.76 * 2^-24. What float64 adds (the exact score's own rounding, the
-// quotients a, s, e) is below 2^-40. slack = 2^-22 = 4 * 2^-24 covers both.
+// Where row_cut < 0, at a cut below some 0.006 at 128 dimensions, none is.
+//
+// Slack. u = 2^-24. For <b, c> <= 0 the bound is at most ||e|| <= cut - slack. For <b, c> > 0,
+// float(<b, c>) is at least <b, c> * (1 - u), and the rounded product at most row_cut * n * (1 +
+// u): in units of the score, where row_cut * s <= 1, that is 2.01 u together. What float64 adds
+// (the exact score's own rounding, the quotients a, s, e) is below 2^-40. slack = 2^-22 is 4 u.
 #pragma once
 
 #include <cstddef>
@@ -34,9 +36,12 @@ struct Query {
   double scale;                   // s
   double residual_norm;           // ||e||
 
-  /// The smallest float(<b, c>) * inverse_norm of a row that may still score `cut` or more.
   float row_cut(double cut) const noexcept;
 };
+
+inline bool is_ruled_out(std::int32_t dot, float norm, float row_cut) noexcept {
+  return row_cut >= 0.0F && static_cast<float>(dot) < row_cut * norm;
+}
 
 /// Throws InvalidArgument unless the query is finite and not all zero; `number` is named then.
 Query prepare_query(const float* values, std::size_t dim, std::size_t number);

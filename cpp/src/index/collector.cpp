@@ -20,6 +20,8 @@ void Collector::raise_cut(double cut) noexcept {
 
 void Collector::offer(const std::uint32_t* rows, std::size_t count, const std::int32_t* dots) {
   for (std::size_t i = 0; i < count; ++i) {
+    // The smallest norm of all rules most rows out: then their own need not be read.
+    if (is_ruled_out(dots[i], library_.plane.smallest_norm(), row_cut_)) continue;
     if (!is_ruled_out(dots[i], library_.plane.norm(rows[i]), row_cut_)) score(rows[i]);
   }
 }

@@ -15,7 +15,7 @@ constexpr std::size_t kTileBytes = std::size_t{128} << 10;
 // The first tile is small, and each is twice the one before, so that a search without a threshold
 // has a cut worth having before it reads much.
 constexpr std::size_t kFirstTileBlocks = 4;
-constexpr std::size_t kGatherRows = 256;
+constexpr std::size_t kGatherRows = 1024;
 
 // One query's part of one thread's work.
 struct Lane {
@@ -82,7 +82,7 @@ void Worker::offer(Lane& lane, const std::uint32_t* rows, std::size_t count) {
                     dots_.data());
   lane.collector.offer(rows, count, dots_.data());
   lane.collector.counts.rows_dotted += count;
-  lane.collector.counts.bytes_touched += count * (library_.dim + sizeof(std::uint32_t));
+  lane.collector.counts.bytes_touched += count * library_.dim;
 }
 
 void Worker::scan_tile(std::size_t first_lane, const BlockRows* blocks, std::size_t count) {
@@ -157,8 +157,6 @@ void Worker::gather(const std::vector<std::uint32_t>& rows, std::size_t first_ro
   const auto end = std::lower_bound(row, rows.end(), end_row);
   while (row != end) {
     const std::size_t count = std::min(kGatherRows, static_cast<std::size_t>(end - row));
-    std::for_each(row, row + static_cast<std::ptrdiff_t>(count),
-                  [&](std::uint32_t r) { library_.plane.ask_for_norm(r); });
     for (Lane& lane : lanes_) {
       stop_.check();
       offer(lane, &*row, count);

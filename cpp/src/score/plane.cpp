@@ -97,6 +97,7 @@ void Plane::append(const std::int8_t* code, double norm) noexcept {
   }
   const double squares = squares_sum - 15.0 * sum + 56.25 * static_cast<double>(dim_);
   store(line(row), bounds_of(norm, std::sqrt(squares) / norm));
+  smallest_norm_ = std::min(smallest_norm_, this->norm(row));
 }
 
 void Plane::wipe(std::size_t row) noexcept {

@@ -38,6 +38,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "memory/growing_array.hpp"
@@ -78,6 +79,8 @@ class Plane {
     std::memcpy(&norm, &bounds, sizeof norm);
     return norm;
   }
+  /// No row's norm() is smaller.
+  float smallest_norm() const noexcept { return smallest_norm_; }
   /// Brings what norm() reads into the cache.
   void ask_for_norm(std::size_t row) const noexcept { __builtin_prefetch(line(row)); }
 
@@ -100,6 +103,7 @@ class Plane {
   std::size_t dim_;
   std::size_t groups_;
   std::size_t rows_ = 0;
+  float smallest_norm_ = std::numeric_limits<float>::max();
   GrowingArray<std::uint8_t> data_;  // (blocks, 1 + groups, 64)
 };
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Some tests load onnxruntime themselves, before facegrep does and switches its telemetry off.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -220,6 +220,7 @@ def test_adding_again_changes_nothing_and_bad_files_are_left_out_by_name(
     again = run_json(own_store, "add", ".", bad, *shared, exit_code=1)
     assert (again["added"], again["unchanged"], len(again["failed"])) == (0, 5, 2)
     assert again["failed"][0].keys() == {"path", "error"}
+    assert again["provider"] is None  # nothing was analysed
 
 
 def test_deleted_media_are_gone_and_unknown_ids_are_told(own_store: Path) -> None:
@@ -286,6 +287,21 @@ def test_an_interrupted_add_keeps_what_was_added_and_says_so(
         "interrupted; what was added is kept, and the same command adds the rest\n"
     )
     assert run_json(own_store, "search", QUERY, "-l", "people")["total"] == 1
+
+
+def test_deleting_from_a_store_that_is_not_there_does_not_make_one(tmp_path: Path) -> None:
+    result = run(tmp_path / "store", "delete", "a.jpg")
+    assert result.exit_code == 1
+    assert "there is no store at" in result.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_empty_file_is_no_value(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    url = f"PersonImageUrl=@{tmp_path / 'empty.jpg'}"
+    result = run(store, "call", "SearchMediaByFace", "FaceSearchToken=t", url)
+    assert result.exit_code == 2
+    assert "is empty" in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_adding_nothing_makes_no_store(tmp_path: Path) -> None:

@@ -77,6 +77,12 @@ def test_the_bench_has_a_row_for_each_stage_and_graph() -> None:
     assert all(row["faces_per_s"] > 0 for row in rows)
 
 
+def test_the_demo_leaves_a_store_that_is_there_as_it_is(store: Path) -> None:
+    assert run(store, "demo", str(PORTRAITS), "--out", str(store.parent)).exit_code == 0
+    assert "people" in run(store, "libraries").stdout
+    assert {path.name for path in store.parent.iterdir()} == {"store", "found.html"}
+
+
 def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
     out = str(tmp_path / "demo")
     run_demo = [sys.executable, "-m", "facegrep", "demo", str(PORTRAITS), "--out", out]

@@ -76,6 +76,26 @@ def test_without_a_threshold_a_result_reaches_as_far_as_it_was_asked_to(
         result.page(10, 6)
 
 
+@pytest.mark.parametrize("where", [None, {"intField1": 1}])
+def test_what_is_deleted_beyond_the_reach_of_an_answer_leaves_its_total_too(
+    engine: facegrep.Engine, where: dict[str, object] | None
+) -> None:
+    ids = [f"m{row:02}" for row in range(60)]
+    engine.add_vectors("lib", ids, near(60, seed=1), {"intField1": [row % 2 for row in range(60)]})
+    everything = {"vector": np.ones(DIM), "threshold": None, "where": where}
+    before = engine.search("lib", **everything, limit=100).media_ids  # type: ignore[arg-type]
+    result = engine.search("lib", **everything, limit=5, offset=2)  # type: ignore[arg-type]
+    assert result.total == len(before) == (60 if where is None else 30)
+    engine.update("lib", before[9], fields={"intField1": 7})  # it was counted, and is still there
+    engine.delete("lib", [before[0], before[8], before[29]])
+    engine.delete("lib", [media_id for media_id in ids if media_id not in before])  # never counted
+    engine.add_vectors("lib", ["new", before[8]], near(2, seed=2), {"intField1": [1, 1]})
+    assert result.page(2, 5).media_ids == before[2:7]
+    assert result.page(2, 5).total == result.page(0, 7).total == len(before) - 3
+    with pytest.raises(facegrep.InvalidArgumentError, match="threshold"):
+        engine.answers.put("lib", "token", CONDITION, URL, result.embedding, result)
+
+
 def test_paging_yields_every_match_once_while_another_thread_writes(
     engine: facegrep.Engine,
 ) -> None:
@@ -160,15 +180,16 @@ def test_an_embedding_is_known_by_its_url_while_a_token_lives(
     engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(engine, 3)
-    assert engine.answers.embedding_of("lib", URL) is None
+    assert engine.answers.embedding_of("lib", "token", URL) is None
     result = put(engine, "token")
-    found = engine.answers.embedding_of("lib", URL)
+    found = engine.answers.embedding_of("lib", "token", URL)
     assert found is not None
     np.testing.assert_array_equal(found, result.embedding)
-    assert engine.answers.embedding_of("lib", b"x" * 32) is None
+    assert engine.answers.embedding_of("lib", "token", b"x" * 32) is None
+    assert engine.answers.embedding_of("lib", "other", URL) is None
     monkeypatch.setattr(engine._shared.store.answers, "lifetime_s", -1.0)
     put(engine, "token")
-    assert engine.answers.embedding_of("lib", URL) is None
+    assert engine.answers.embedding_of("lib", "token", URL) is None
     assert engine.answers.get("lib", "token") is None
 
 
@@ -178,7 +199,7 @@ def test_answers_belong_to_their_account_and_library_incarnation(engine: facegre
     other = engine.for_account("other")
     other.create_library("lib", dim=DIM, threshold=0.0)
     assert other.answers.get("lib", "token") is None
-    assert other.answers.embedding_of("lib", URL) is None
+    assert other.answers.embedding_of("lib", "token", URL) is None
     engine.drop_library("lib")
     engine.create_library("lib", dim=DIM, threshold=0.0)
     assert engine.answers.get("lib", "token") is None

@@ -235,6 +235,45 @@ def test_arguments_of_other_types_are_refused_as_what_they_are(engine: facegrep.
     assert engine.library("lib").media_count == 1
 
 
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words for it")
+
+
+@pytest.mark.parametrize(
+    "wrong", [10**5000, Unspeakable(), np.zeros(3)], ids=["int", "class", "array"]
+)
+def test_what_has_no_repr_or_no_truth_is_refused_all_the_same(
+    engine: facegrep.Engine, wrong: Any
+) -> None:
+    """Python writes no int of more than 4300 digits."""
+    calls: dict[str, Callable[[], object]] = {
+        "dim": lambda: engine.create_library("n", dim=wrong),
+        "threshold": lambda: engine.set_threshold("lib", wrong),
+        "face index": lambda: engine.set_face_index("lib", wrong),
+        "limit": lambda: engine.search("lib", vector=[1, 2], limit=wrong),
+        "where": lambda: engine.search("lib", vector=[1, 2], where={"strField1": wrong}),
+        "media_type": lambda: engine.add(
+            DEFAULT_LIBRARY, media_id="n", source=b"", media_type=wrong
+        ),
+        "on_error": lambda: engine.add_many(DEFAULT_LIBRARY, [], on_error=wrong),
+        "path": lambda: facegrep.open(wrong),
+    }
+    for words, call in calls.items():
+        with pytest.raises(facegrep.InvalidArgumentError, match=words):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, np.array("m")], ids=repr)
+def test_what_is_no_sequence_is_refused_by_its_name(engine: facegrep.Engine, wrong: Any) -> None:
+    with pytest.raises(facegrep.InvalidArgumentError, match="items"):
+        engine.add_many(DEFAULT_LIBRARY, wrong)
+    with pytest.raises(facegrep.InvalidArgumentError, match="media_ids"):
+        engine.delete("lib", wrong)
+    with pytest.raises(facegrep.InvalidArgumentError, match="media_ids"):
+        engine.add_vectors("lib", wrong, [[1, 2]])
+
+
 def test_a_length_may_be_an_integer_of_numpy(engine: facegrep.Engine) -> None:
     assert engine.create_library("numpy", dim=np.int64(3)).dim == 3  # type: ignore[arg-type]
     engine.drop_library("numpy")
@@ -261,8 +300,16 @@ def test_a_library_of_vectors_asks_for_a_threshold(engine: facegrep.Engine) -> N
     assert engine.library("bare").threshold is None
 
 
-@pytest.mark.parametrize("option", [{"device": "tpu"}, {"precision": "fp16"}])
-def test_an_unknown_device_or_precision_is_refused_before_a_store_is_made(
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"device": "tpu"},
+        {"device": np.zeros(2)},
+        {"precision": "fp16"},
+        {"precision": "int8", "device": "cuda"},
+    ],
+)
+def test_a_device_or_precision_that_cannot_be_is_refused_before_a_store_is_made(
     tmp_path: Path, option: dict[str, Any]
 ) -> None:
     with pytest.raises(facegrep.InvalidArgumentError, match=next(iter(option))):

@@ -143,6 +143,34 @@ def test_the_same_again_is_a_no_op_that_says_so(engine: facegrep.Engine) -> None
     assert engine.add("lib", media_id="m", source=MACRON_LATER).added
 
 
+def test_results_name_the_provider_that_ran_and_none_where_nothing_did(
+    engine: facegrep.Engine,
+) -> None:
+    ran = engine._shared.analyzer("sface-2021dec")._embedder._network._session.get_providers()[0]
+    same: dict[str, Any] = {"media_id": "m", "source": MACRON.read_bytes()}
+    assert engine.add("lib", **same).provider == found(engine, MACRON).provider == ran
+    assert engine.add("lib", **same).provider is None  # it was there already
+    assert engine.add_many("lib", [same]).provider is None
+    assert engine.add_many("lib", [same, {**same, "media_id": "n"}]).provider == ran
+    assert engine.set_face_index("lib", None).provider is None
+    waiting = {**same, "media_id": "o"}
+    assert engine.add("lib", **waiting).provider is None
+    assert engine.set_face_index("lib", "active").provider == ran
+    assert engine.set_face_index("lib", "active").provider is None
+    assert found(engine, None, vector=np.ones(128)).provider is None
+
+
+def test_an_asset_whose_analysis_failed_is_not_said_to_be_analysed(engine: facegrep.Engine) -> None:
+    content = MACRON.read_bytes()
+    assert engine.add("lib", media_id="m", source=content).analysed
+    assert engine.add("lib", media_id="m", source=content).analysed
+    engine.set_face_index("lib", "deactive")
+    assert not engine.add("lib", media_id="m", source=content).analysed
+    assert engine.set_face_index("lib", "active").failed  # its bytes were not kept
+    again = engine.add("lib", media_id="m", source=content)
+    assert (again.added, again.analysed, again.faces) == (False, False, ())
+
+
 def test_a_picture_without_a_face_is_stored_with_none(engine: facegrep.Engine) -> None:
     added = engine.add("lib", media_id="white", source=empty_png())
     assert (added.added, added.faces, added.analysed) == (True, (), True)
@@ -372,6 +400,34 @@ def test_without_an_active_index_pictures_wait_and_are_analysed_when_it_comes(
     engine.set_face_index("lib", "deactive")
     assert engine.set_face_index("lib", "active", fetch=fetch).analysed == 2
     assert fetched == ["https://host/m"]
+
+
+def test_a_source_that_cannot_be_fetched_does_not_stop_the_others(
+    engine: facegrep.Engine,
+) -> None:
+    for name in ("down", "text", "refused"):
+        origin = f"https://host/{name}"
+        engine.add("lib", media_id=name, source=MACRON.read_bytes(), origin=origin)
+    engine.add("lib", media_id="path", source=MACRON)
+    engine.set_face_index("lib", "deactive")
+
+    def fetch(url: str) -> Any:
+        if url.endswith("down"):
+            raise OSError("host is down")
+        if url.endswith("refused"):
+            raise facegrep.PictureError("not there: 404", reason="not there")
+        return str(MACRON)  # of the wrong type, and a file that is there
+
+    report = engine.set_face_index("lib", "active", fetch=fetch)
+    assert (report.analysed, found(engine, MACRON).media_ids) == (1, ["path"])
+    assert dict(report.failed) == {
+        "down": "its source could not be fetched",
+        "text": "fetch gave str for its source, not bytes",
+        "refused": "not there",
+    }
+    job = engine.get("lib", "down").job
+    assert job is not None
+    assert (job.status, job.error) == ("Fail", "its source could not be fetched")
 
 
 def test_what_waits_for_its_analysis_is_committed_in_bounded_groups(

@@ -80,6 +80,7 @@ ACCEPTED: dict[str, tuple[str, ...]] = {
     "IndexConfig": ("", "{}"),
     "MsgBody": ("{}", '{"customFields":{"intField1":-9223372036854775808}}'),
     "SearchLibConfig": ("", "{}", '{"faceGroupIds":"id1,id2"}'),
+    "ImagesInput": ("", '{"images":[]}', '{"images":["oss://bucket/a.jpg","http://a/b"]}'),
 }
 REFUSED: dict[str, tuple[str, ...]] = {
     "PersonImageUrl": ("https://a/" + "b" * 4096, "https://a b", "file:///a\n", "\u202ehttps://a"),
@@ -98,6 +99,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "IndexConfig": ("{", '{"a":1}', "[]"),
     "MsgBody": ("{", '{"a":1}', '{"title":1}', "null", "title", '{"title":"\\u0000"}'),
     "SearchLibConfig": ("{", "[]", "{}" + " " * 9999, '{"a":1}', '{"faceGroupIds":"a,b,c,d"}'),
+    "ImagesInput": ("{", "{}", "[]", '{"images":"oss://a"}', '{"images":[1]}'),
 }
 
 
@@ -135,9 +137,10 @@ def test_every_parameter_of_the_contract_is_read() -> None:
         "AlterSearchIndex": "IndexType SearchLibName IndexStatus IndexConfig",
         "QuerySearchIndex": "IndexType SearchLibName",
         "DropSearchIndex": "IndexType SearchLibName",
-        "InsertMediaToSearchLib": "Input SearchLibName MediaId MediaType MsgBody Namespace",
+        "InsertMediaToSearchLib": "Input SearchLibName MediaId MediaType MsgBody Namespace "
+        "ImagesInput",
         "UpdateMediaToSearchLib": "MediaId MsgBody SearchLibName Namespace",
-        "DeleteMediaFromSearchLib": "MediaId SearchLibName Namespace",
+        "DeleteMediaFromSearchLib": "MediaId SearchLibName MsgBody Namespace",
         "QueryMediaIndexJob": "MediaId SearchLibName",
     }
 

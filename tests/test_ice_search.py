@@ -317,6 +317,28 @@ def test_a_picture_is_fetched_once_while_its_token_lives(caller: Caller) -> None
     assert caller.fetched == ["https://host/macron", "https://host/ardern"]
 
 
+def test_another_token_sees_the_picture_that_is_there_now(
+    engine: facegrep.Engine, tmp_path: Path
+) -> None:
+    photo = tmp_path / "person.jpg"
+    service = Service(engine, files=tmp_path)
+    engine.create_library("two")
+    for person in (MACRON, ARDERN):
+        engine.add("two", media_id=person.stem, source=person)
+
+    def found(token: str) -> list[str]:
+        params = {"SearchLibName": "two", "PersonImageUrl": photo.as_uri()}
+        reply = service.call("SearchMediaByFace", {**params, "FaceSearchToken": token})
+        return [media["MediaId"] for media in reply["MediaInfoList"]]
+
+    photo.write_bytes(MACRON.read_bytes())
+    assert found("before") == [MACRON.stem]
+    photo.write_bytes(ARDERN.read_bytes())
+    assert found("after") == [ARDERN.stem]
+    assert found("before") == [MACRON.stem]  # while the token lives
+    engine.drop_library("two")
+
+
 def test_a_token_opens_no_picture_that_this_service_may_not_read(
     caller: Caller, engine: facegrep.Engine, tmp_path: Path
 ) -> None:

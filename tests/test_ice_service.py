@@ -187,6 +187,17 @@ def test_an_insert_says_image_for_video_is_the_default_and_not_built(call: Call,
             call("InsertMediaToSearchLib", SearchLibName=lib, Input=WHITE, **media_type)
 
 
+def test_a_cameras_pictures_are_refused_and_not_left_out_in_silence(
+    call: Call, lib: str, engine: facegrep.Engine
+) -> None:
+    images = {"SearchLibName": lib, "Input": WHITE, "ImagesInput": '{"images":["oss://b/a.jpg"]}'}
+    with refused(400, "InvalidParameter", '"ImagesInput"', "video"):
+        call("InsertMediaToSearchLib", **images, MediaType="image")
+    with refused(400, "InvalidParameter", '"MediaType"'):
+        call("InsertMediaToSearchLib", **images)
+    assert engine.media(lib) == []
+
+
 def test_an_inserted_picture_keeps_what_was_told_of_it(
     call: Call, lib: str, engine: facegrep.Engine
 ) -> None:

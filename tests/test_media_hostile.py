@@ -106,9 +106,23 @@ def test_a_bomb_of_88_megapixels_is_refused_before_it_costs_memory(tmp_path: Pat
     assert int(run.stdout) < 16 * 1024  # KiB
 
 
-def test_the_largest_picture_allowed_stays_within_its_memory(tmp_path: Path) -> None:
-    largest = tmp_path / "largest.png"
-    largest.write_bytes(png_bomb(5000, 5000))
+@pytest.mark.parametrize(
+    ("kind", "options", "limit_mb"),
+    [
+        ("PNG", {}, 200),
+        ("JPEG", {"progressive": True, "subsampling": 0}, 310),
+        ("WEBP", {"method": 0}, 400),
+    ],
+    ids=["png", "jpeg", "webp"],
+)
+def test_the_largest_picture_allowed_stays_within_its_memory(
+    tmp_path: Path, kind: str, options: dict[str, object], limit_mb: int
+) -> None:
+    largest = tmp_path / "largest"
+    if kind == "PNG":
+        largest.write_bytes(png_bomb(5000, 5000))
+    else:
+        Image.new("RGB", (5000, 5000)).save(largest, kind, **options)
     child = """if True:
         import resource, sys
         from facegrep.media import read_picture
@@ -119,7 +133,7 @@ def test_the_largest_picture_allowed_stays_within_its_memory(tmp_path: Path) -> 
     run = subprocess.run(
         [sys.executable, "-c", child, largest], capture_output=True, text=True, check=True
     )
-    assert int(run.stdout) < 200 * 1024  # KiB
+    assert int(run.stdout) < limit_mb * 1024  # KiB
 
 
 def test_the_limits_of_the_process_are_neither_used_nor_touched() -> None:
@@ -161,6 +175,24 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     scan = data[data.index(b"\xff\xda") : -2]
     with pytest.raises(PictureError, match="JPEG scans"):
         read_picture(data[:-2] + scan * 300 + data[-2:])
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [b"\xff\xe5\x00\x02", b"\xff\xe1\x00\x0cExif\x00\x00abcd", b"\xff\xfe\x00\x00"],
+    ids=["empty", "exif", "shorter than itself"],
+)
+def test_a_jpeg_of_endless_segments_is_refused(segment: bytes) -> None:
+    data = encoded("JPEG")
+    with pytest.raises(PictureError, match="JPEG segments"):
+        read_picture(data[:2] + segment * 5000 + data[2:])
+
+
+def test_a_gif_of_endless_comments_is_refused() -> None:
+    data = encoded("GIF")
+    colours = 13 + 3 * 256
+    with pytest.raises(PictureError, match="GIF comments"):
+        read_picture(data[:colours] + b"!\xfe\x01a\x00" * 5000 + data[colours:])
 
 
 def test_more_bytes_than_the_cap_are_refused(tmp_path: Path) -> None:

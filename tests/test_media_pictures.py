@@ -16,6 +16,8 @@ from PIL import Image
 
 from facegrep.media import MAX_SIDE, Picture, read_picture
 
+MACRON = Path(__file__).parent / "data" / "portraits" / "Emmanuel_Macron" / "person_a_1.jpg"
+
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
@@ -87,6 +89,26 @@ def test_damaged_exif_leaves_a_picture_as_it_is_stored(noise: bytes, order: byte
     for kind in ("PNG", "JPEG"):
         data = encoded(quadrants(), kind, exif=b"Exif\0\0" + order + noise)
         assert read_picture(data).pixels.size == 60 * 40 * 3
+
+
+def test_exif_that_a_png_has_after_its_pixels_is_obeyed() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 20)).save(buffer, "PNG", exif=exif.tobytes())
+    data = buffer.getvalue()
+    start, end = data.index(b"eXIf") - 4, data.index(b"IDAT") - 4  # the whole chunk
+    moved = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    assert read_picture(moved).pixels.shape == read_picture(data).pixels.shape == (40, 20, 3)
+
+
+def test_what_a_phone_appends_to_a_jpeg_is_not_part_of_the_picture() -> None:
+    picture = MACRON.read_bytes()
+    film = np.random.default_rng(1).bytes(8_000_000)  # has 133 times what begins a scan
+    upright = read_picture(picture).pixels
+    np.testing.assert_array_equal(read_picture(picture + film).pixels, upright)
+    np.testing.assert_array_equal(read_picture(picture + picture).pixels, upright)
+    assert read_picture(picture + film).sha256 != read_picture(picture).sha256
 
 
 def test_the_first_frame_of_an_animation_is_read() -> None:

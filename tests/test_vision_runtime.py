@@ -3,6 +3,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -41,6 +42,33 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     return installed
+
+
+@pytest.mark.parametrize("told", [{}, {"ORT_DISABLE_TELEMETRY": "0"}], ids=["", "told to"])
+def test_onnxruntime_reports_nothing_and_keeps_no_id_of_the_machine(
+    tmp_path: Path, told: dict[str, str]
+) -> None:
+    # Telemetry begins with an id and a queue in the home folder, and a thread that sends. CI, where
+    # onnxruntime has none by itself, is not in this environment.
+    code = (
+        "from facegrep.vision import FaceAnalyzer; import numpy;"
+        "FaceAnalyzer().analyze([numpy.zeros((64, 64, 3), numpy.uint8)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"HOME": str(tmp_path)} | told, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    kept = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path.parent.as_posix() for path in kept} == {".cache/facegrep"}
+
+
+def test_where_onnxruntime_was_loaded_before_it_is_asked_for_no_more_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[None] = []
+    monkeypatch.setattr(onnxruntime(), "disable_telemetry_events", lambda: asked.append(None))
+    FaceAnalyzer(device="cpu")
+    assert asked
 
 
 @pytest.mark.skipif(WITHOUT_CUDA is None, reason="this machine has CUDA")

@@ -69,6 +69,16 @@ py::array_t<std::int8_t> codes(const FaceIndex& index, const py::object& media_i
   return out;
 }
 
+py::array_t<std::int64_t> keys(const FaceIndex& index, const py::list& where) {
+  const Filter filter = read_filter(where);
+  std::vector<std::int64_t> found;
+  {
+    const py::gil_scoped_release nogil;
+    found = index.keys(filter);
+  }
+  return py::array_t<std::int64_t>(static_cast<py::ssize_t>(found.size()), found.data());
+}
+
 std::vector<Result> search(const FaceIndex& index, const py::array& queries,
                            std::optional<double> threshold, std::size_t limit, std::size_t offset,
                            const py::list& where, std::size_t threads) {
@@ -155,6 +165,7 @@ void bind_face_index(py::module_& m) {
            py::arg("keys"))
       .def("remove", remove, py::arg("media_ids"))
       .def("codes", codes, py::arg("media_ids"))
+      .def("keys", keys, py::arg("where"))
       .def("search", search, py::arg("queries"), py::arg("threshold"), py::arg("limit"),
            py::arg("offset"), py::arg("where"), py::arg("threads"))
       .def_property_readonly("dim", &FaceIndex::dim)

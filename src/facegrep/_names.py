@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
+from facegrep._arguments import check_iterable, shown
 from facegrep._errors import InvalidArgumentError
 from facegrep._where import INT64_MAX, INT64_MIN
 
@@ -67,11 +68,12 @@ def check_library_name(value: object, argument: str = "library") -> str:
 
 def check_names(values: object, argument: str) -> list[str]:
     """Check names; the message says which one is none."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    if isinstance(values, (str, bytes)):
         raise InvalidArgumentError(
             f"{argument}: expected a sequence of str, got one {type(values).__name__}"
         )
-    return [check_name(value, f"{argument}[{number}]") for number, value in enumerate(values)]
+    names = check_iterable(values, argument)
+    return [check_name(value, f"{argument}[{number}]") for number, value in enumerate(names)]
 
 
 def check_optional_name(value: object, argument: str) -> str | None:
@@ -119,7 +121,7 @@ def check_fields(fields: Mapping[str, object] | None) -> dict[str, int | str | N
     unknown = next((name for name in fields if name not in CUSTOM_FIELDS), None)
     if unknown is not None:
         raise InvalidArgumentError(
-            f"fields: expected some of {', '.join(CUSTOM_FIELDS)}, got {unknown!r:.80}"
+            f"fields: expected some of {', '.join(CUSTOM_FIELDS)}, got {shown(unknown)}"
         )
     return {name: check_field(name, value) for name, value in fields.items()}
 

@@ -17,6 +17,7 @@ import operator
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from facegrep._arguments import shown
 from facegrep._errors import InvalidArgumentError
 
 INT_FIELDS = ("intField1", "utcCreate")
@@ -91,7 +92,7 @@ def _int64(name: str, value: object) -> int:
         number = operator.index(None if isinstance(value, bool) else value)  # type: ignore[arg-type]
     except TypeError:
         raise InvalidArgumentError(
-            f"where[{name!r}]: expected an int, a list of them or a range, got {value!r:.80}"
+            f"where[{name!r}]: expected an int, a list of them or a range, got {shown(value)}"
         ) from None
     if not INT64_MIN <= number <= INT64_MAX:
         raise InvalidArgumentError(
@@ -105,7 +106,7 @@ def _texts(name: str, value: object) -> list[str]:
     for text in value if isinstance(value, (list, tuple)) else (value,):
         if not isinstance(text, str):
             raise InvalidArgumentError(
-                f"where[{name!r}]: expected a str or a list of them, got {text!r:.80}"
+                f"where[{name!r}]: expected a str or a list of them, got {shown(text)}"
                 + ("; ranges are for integer fields" if isinstance(text, Mapping) else "")
             )
         if not text.isascii():

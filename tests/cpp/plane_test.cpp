@@ -1,4 +1,4 @@
-// The packed plane: every tier finds what the scalar kernel finds at every length, on buffers of
+// The packed plane: every tier leaves what the scalar kernel leaves at every length, on buffers of
 // the exact size; and no row that reaches a cut is ever ruled out. Twin:
 // tests/test_index_search.py.
 
@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -25,65 +27,76 @@ std::mt19937 rng(20201109);
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();  // rules nothing out
 
-// For each query and block: its lanes and, where there are any, E of its rows.
-using Found = std::vector<std::int64_t>;
+// What a tier leaves of `from` for each query: block and rows, in order.
+using Left = std::vector<std::vector<std::pair<std::uint32_t, std::uint32_t>>>;
 
-Found found_by(const detail::Tier& tier, const std::vector<detail::PlaneScan>& scans,
-               const std::uint8_t* plane, const detail::BlockBound* bounds, std::size_t blocks) {
-  const auto hits = std::make_unique<detail::BlockHit[]>(scans.size() * blocks);
-  const auto counts = std::make_unique<std::size_t[]>(scans.size());
-  tier.score->scan_plane[scans.size() - 1](scans.data(), plane, bounds, blocks, hits.get(),
-                                           counts.get());
-  Found found;
-  for (std::size_t q = 0; q < scans.size(); ++q) {
-    const detail::BlockHit* hit = hits.get() + q * blocks;
-    const detail::BlockHit* const end = hit + counts[q];
-    for (std::size_t b = 0; b < blocks; ++b) {
-      if (hit == end || hit->block != b) {
-        found.push_back(0);
-        continue;
-      }
-      CHECK(hit->lanes != 0, tier.isa, " lists a block without a lane");
-      found.push_back(hit->lanes);
-      found.insert(found.end(), hit->e, hit->e + kBlockRows);
-      ++hit;
+Left left_by(const detail::Tier& tier, const std::vector<std::int8_t>& codes, std::size_t groups,
+             const std::vector<detail::PlaneCut>& cuts, const std::uint8_t* plane,
+             const std::vector<detail::BlockRows>& from) {
+  const auto exact = std::make_unique<std::int8_t[]>(codes.size());  // so that ASan sees its end
+  std::copy(codes.begin(), codes.end(), exact.get());
+  const auto rows = std::make_unique<detail::BlockRows[]>(cuts.size() * from.size());
+  const auto counts = std::make_unique<std::size_t[]>(cuts.size());
+  const detail::PlaneScan scan{exact.get(), groups, cuts.data()};
+  tier.score->scan_plane[cuts.size() - 1](scan, plane, from.data(), from.size(), rows.get(),
+                                          counts.get());
+  Left left(cuts.size());
+  for (std::size_t q = 0; q < cuts.size(); ++q) {
+    for (std::size_t i = 0; i < counts[q]; ++i) {
+      const detail::BlockRows& block = rows[q * from.size() + i];
+      CHECK(block.rows != 0, tier.isa, " lists a block without a row");
+      left[q].emplace_back(block.block, block.rows);
     }
-    CHECK(hit == end, tier.isa, " lists a block twice, or out of order");
   }
-  return found;
+  return left;
 }
 
-void every_length_finds_what_scalar_finds(const detail::Tier& tier) {
+// A row's bounds as the plane keeps them: two bfloat16.
+std::uint32_t bounds_of(float norm, float residual) {
+  std::uint32_t low;
+  std::uint32_t high;
+  std::memcpy(&low, &norm, 4);
+  std::memcpy(&high, &residual, 4);
+  return low >> 16 | (high & 0xFFFF0000U);
+}
+
+void every_length_leaves_what_scalar_leaves(const detail::Tier& tier) {
   std::uniform_real_distribution<float> unit(0.0F, 1.0F);
   for (std::size_t groups = 0; groups <= 33; ++groups) {
-    for (const std::size_t blocks : {0U, 1U, 2U, 3U, 5U}) {
-      const auto plane = std::make_unique<std::uint8_t[]>(blocks * groups * 64);
-      std::unique_ptr<std::int8_t[]> codes[detail::kPlaneQueries];
-      std::int32_t sums[detail::kPlaneQueries] = {};
+    for (const std::size_t blocks : {1U, 2U, 3U, 5U, 12U}) {
+      const std::size_t block_bytes = (1 + groups) * 64;
+      const auto plane = std::make_unique<std::uint8_t[]>(blocks * block_bytes);
       const bool extreme = groups % 3 == 0;  // the largest sums that there can be
-      for (std::size_t i = 0; i < blocks * groups * 64; ++i) {
+      for (std::size_t i = 0; i < blocks * block_bytes; ++i) {
         plane[i] = extreme ? 0xFF : static_cast<std::uint8_t>(rng());
       }
-      for (std::size_t q = 0; q < detail::kPlaneQueries; ++q) {
-        codes[q] = std::make_unique<std::int8_t[]>(groups * 8);
-        for (std::size_t i = 0; i < groups * 8; ++i) {
-          const int any = static_cast<int>(rng() % 255) - 127;
-          codes[q][i] = static_cast<std::int8_t>(extreme ? (q % 2 == 0 ? 127 : -127) : any);
-          sums[q] += codes[q][i];
-        }
-      }
-      const auto bounds = std::make_unique<detail::BlockBound[]>(blocks);
+      std::vector<detail::BlockRows> from;
       for (std::size_t b = 0; b < blocks; ++b) {
-        bounds[b] = {300.0F + 100.0F * unit(rng), rng() % 9 == 0 ? kInfinity : 0.2F * unit(rng)};
+        for (std::size_t row = 0; row < kBlockRows; ++row) {
+          const std::uint32_t bounds =
+              bounds_of(300.0F + 100.0F * unit(rng), rng() % 9 == 0 ? kInfinity : 0.2F * unit(rng));
+          std::memcpy(&plane[b * block_bytes + 4 * row], &bounds, 4);
+        }
+        // Runs, gaps, blocks without a row of the filter, none at all.
+        const auto rows = static_cast<std::uint32_t>(rng() % 7 == 0 ? 0 : rng() & 0xFFFFU);
+        if (rng() % 3 != 0) from.push_back({static_cast<std::uint32_t>(b), rows});
       }
       for (const float base : {kNan, -kInfinity, -40.0F, 0.0F, 15.0F, 100.0F, 1e9F}) {
-        std::vector<detail::PlaneScan> scans;
-        for (std::size_t q = 0; q <= rng() % detail::kPlaneQueries; ++q) {
-          const float further = base + 7.0F * static_cast<float>(q);
-          scans.push_back({codes[q].get(), groups, 241 * sums[q], 50.0F, further, 4000.0F});
+        const std::size_t queries = 1 + rng() % detail::kPlaneQueries;
+        std::vector<std::int8_t> codes(groups * queries * 8);
+        std::vector<detail::PlaneCut> cuts(queries);
+        for (std::size_t i = 0; i < codes.size(); ++i) {
+          const std::size_t q = i / 8 % queries;
+          const int any = static_cast<int>(rng() % 255) - 127;
+          codes[i] = static_cast<std::int8_t>(extreme ? (q % 2 == 0 ? 127 : -127) : any);
+          cuts[q].offset += 241 * codes[i];
         }
-        CHECK(found_by(tier, scans, plane.get(), bounds.get(), blocks) ==
-                  found_by(scalar_tier(), scans, plane.get(), bounds.get(), blocks),
+        for (std::size_t q = 0; q < queries; ++q) {
+          cuts[q].slope = 50.0F;
+          cuts[q].base = base + 7.0F * static_cast<float>(q);
+        }
+        CHECK(left_by(tier, codes, groups, cuts, plane.get(), from) ==
+                  left_by(scalar_tier(), codes, groups, cuts, plane.get(), from),
               tier.isa, " groups=", groups, " blocks=", blocks, " base=", base);
       }
     }
@@ -91,18 +104,22 @@ void every_length_finds_what_scalar_finds(const detail::Tier& tier) {
 }
 
 void a_row_on_the_cut_is_kept(const detail::Tier& tier) {
-  const std::vector<std::uint8_t> plane(64, 0x21);  // every dot is 4 * 1 * 3 + 4 * 2 * 5 = 52
-  const std::int8_t code[8] = {3, 3, 3, 3, 5, 5, 5, 5};
-  const detail::BlockBound bound{1.0F, 0.0F};
+  std::vector<std::uint8_t> plane(128, 0x21);  // every dot is 4 * 1 * 3 + 4 * 2 * 5 = 52
+  for (std::size_t row = 0; row < kBlockRows; ++row) {
+    const std::uint32_t bounds = bounds_of(1.0F, 0.0F);
+    std::memcpy(&plane[4 * row], &bounds, 4);
+  }
+  const std::vector<std::int8_t> code{3, 3, 3, 3, 5, 5, 5, 5};
   for (const float above : {0.0F, 1.0F}) {
-    const detail::PlaneScan scan{code, 1, 7, 0.0F, 32 * 52 - 7 + above, 1.0F};
-    CHECK(found_by(tier, {scan}, plane.data(), &bound, 1)[0] == (above > 0 ? 0 : 0xFFFF), tier.isa,
-          " above=", above);
+    const detail::PlaneCut cut{7, 0.0F, 32 * 52 - 7 + above};
+    const Left left = left_by(tier, code, 1, {cut}, plane.data(), {{0, 0xFFFF}});
+    CHECK(left[0].empty() == (above > 0), tier.isa, " above=", above);
+    if (above == 0) CHECK(left[0][0].second == 0xFFFF, tier.isa);
   }
 }
 
-// Whether the plane keeps row `lane` of a block of these codes at the cut.
-bool keeps(const std::vector<float>& values, const std::vector<Code>& block, std::size_t lane,
+// Whether the plane keeps row `row` of a block of these codes at the cut.
+bool keeps(const std::vector<float>& values, const std::vector<Code>& block, std::size_t row,
            double cut) {
   detail::Plane plane(values.size());
   plane.reserve(block.size());
@@ -110,14 +127,11 @@ bool keeps(const std::vector<float>& values, const std::vector<Code>& block, std
     plane.append(code.data(), detail::norm_of(code.data(), code.size()));
   }
   const detail::Query query = detail::prepare_query(values.data(), values.size(), 0);
-  detail::PlaneQuery ready = detail::prepare_plane_query(query);
+  detail::PlaneQuery ready(query);
   ready.set_cut(cut);
-  const detail::PlaneScan scan = detail::plane_scan(plane, ready);
-  const Found found = found_by(detail::active_tier(), {scan}, plane.block(0), plane.bounds(), 1);
-  const std::int64_t mask = found[0];
-  std::int32_t e = 0;
-  if (mask != 0) e = static_cast<std::int32_t>(found[1 + lane]);
-  return ((mask >> lane) & 1) != 0 && detail::reaches(scan, e, plane.row(lane));
+  const Left left = left_by(detail::active_tier(), detail::side_by_side(&query, 1), plane.groups(),
+                            {ready.cut}, plane.data(), {{0, 0xFFFF}});
+  return !left[0].empty() && ((left[0][0].second >> row) & 1) != 0;
 }
 
 double score_of(const std::vector<float>& values, const Code& code) {
@@ -177,13 +191,14 @@ void rows_with_the_largest_residual_sit_on_the_bound() {
         CHECK(keeps(values, block, lane, score), "dim=", dim, " score=", score);
       }
       const double score = score_of(values, block[0]);
-      // Here g >= 0, so that the block's norm is the row's own and nothing but slack is lost.
+      // Here g >= 0, so that nothing is lost but slack and what bfloat16 rounds: below 2^-7 of
+      // rho, and as much of what is left of the score without it.
       const double rho =
           7.5 * std::sqrt(static_cast<double>(dim)) / detail::norm_of(block[0].data(), dim);
-      const bool tight = rho < 4.0 && rho < score - 1e-3;
+      const bool tight = rho * (1 + 0x1p-7) < score - 1e-3;
       const std::vector<Code> alone{block[0]};
       if (tight) {
-        CHECK(!keeps(values, alone, 0, score + 4 * detail::kPlaneSlack), "dim=", dim,
+        CHECK(!keeps(values, alone, 0, score * (1 + 0x1p-7) + 4 * detail::kPlaneSlack), "dim=", dim,
               ": the bound is not tight, score=", score);
       }
     }
@@ -218,7 +233,7 @@ void unlike_rows_are_ruled_out() {
 }
 
 int run() {
-  for_each_tier(every_length_finds_what_scalar_finds);
+  for_each_tier(every_length_leaves_what_scalar_leaves);
   for_each_tier(a_row_on_the_cut_is_kept);
   random_rows_keep_their_place();
   rows_with_the_largest_residual_sit_on_the_bound();

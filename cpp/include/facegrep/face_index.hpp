@@ -71,6 +71,9 @@ class FaceIndex {
   std::vector<std::shared_ptr<SearchResult>> search(const float* queries, std::size_t count,
                                                     const SearchOptions& options) const;
 
+  /// Of the live assets that pass a filter, as given to add(), in the order of adding.
+  std::vector<std::int64_t> keys(const Filter& filter) const;
+
   std::size_t dim() const noexcept;
   std::size_t face_count() const;   // live
   std::size_t media_count() const;  // live

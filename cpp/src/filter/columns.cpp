@@ -6,22 +6,21 @@
 #include "facegrep/error.hpp"
 
 namespace facegrep::detail {
-namespace {
 
-template <typename T>
-void grow_to(std::vector<T>& values, std::size_t size) {
-  if (values.capacity() < size) values.reserve(std::max(size, values.capacity() * 2));
-}
-
-}  // namespace
-
-void Columns::reserve(std::size_t more) {
-  const std::size_t size = size_ + more;
-  for (IntColumn& column : ints_) {
-    grow_to(column.values, size);
-    grow_to(column.present, words_for(size));
+void Columns::reserve(const std::vector<EncodedFields>& more) {
+  const std::size_t size = size_ + more.size();
+  for (std::size_t f = 0; f < kIntFields; ++f) {
+    IntColumn& column = ints_[f];
+    const auto has_it = [f](const EncodedFields& fields) { return fields.ints[f].has_value(); };
+    if (column.values.empty() && std::none_of(more.begin(), more.end(), has_it)) continue;
+    column.values.reserve(size);
+    if (column.present.capacity() < words_for(size)) column.present.reserve(2 * words_for(size));
   }
-  for (TextColumn& column : texts_) grow_to(column.codes, size);
+  for (std::size_t f = 0; f < kTextFields; ++f) {
+    const auto has_it = [f](const EncodedFields& fields) { return fields.codes[f] != 0; };
+    if (texts_[f].codes.empty() && std::none_of(more.begin(), more.end(), has_it)) continue;
+    texts_[f].codes.reserve(size);
+  }
 }
 
 EncodedFields Columns::encode(const AssetFields& fields) {
@@ -41,7 +40,7 @@ EncodedFields Columns::encode(const AssetFields& fields) {
   return encoded;
 }
 
-void Columns::append(const EncodedFields& fields) noexcept {
+void Columns::append(const EncodedFields& fields) {
   const std::size_t asset = size_++;
   for (std::size_t f = 0; f < kIntFields; ++f) {
     if (!fields.ints[f] && ints_[f].values.empty()) continue;  // still unused
@@ -73,10 +72,10 @@ AssetFields Columns::at(std::size_t asset) const {
 std::size_t Columns::nbytes() const noexcept {
   std::size_t bytes = 0;
   for (const IntColumn& column : ints_) {
-    bytes += column.values.capacity() * sizeof(std::int64_t);
+    bytes += column.values.capacity_bytes();
     bytes += column.present.capacity() * sizeof(std::uint64_t);
   }
-  for (const TextColumn& column : texts_) bytes += column.codes.capacity() * sizeof(std::uint32_t);
+  for (const TextColumn& column : texts_) bytes += column.codes.capacity_bytes();
   return bytes;
 }
 

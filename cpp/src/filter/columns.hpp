@@ -11,6 +11,7 @@
 
 #include "facegrep/filter.hpp"
 #include "filter/bitmap.hpp"
+#include "memory/growing_array.hpp"
 
 namespace facegrep::detail {
 
@@ -31,25 +32,25 @@ struct EncodedFields {
 };
 
 struct IntColumn {
-  std::vector<std::int64_t> values;  // 0 where absent
+  GrowingArray<std::int64_t> values;  // 0 where absent
   Bitmap present;
 };
 
 /// Strings as codes of a dictionary; code 0 is "absent".
 struct TextColumn {
-  std::vector<std::uint32_t> codes;
+  GrowingArray<std::uint32_t> codes;
   std::vector<const std::string*> strings{nullptr};  // by code; they live in the map's keys
   std::unordered_map<std::string, std::uint32_t> code_of;
 };
 
 class Columns {
  public:
-  /// Makes room for `more` assets, so that append() cannot throw.
-  void reserve(std::size_t more);
+  /// Makes room for these, so that append() cannot throw.
+  void reserve(const std::vector<EncodedFields>& more);
   /// Gives the strings of `fields` their codes. Adds no asset.
   EncodedFields encode(const AssetFields& fields);
-  /// Adds the next asset. Call reserve() before.
-  void append(const EncodedFields& fields) noexcept;
+  /// Adds the next asset.
+  void append(const EncodedFields& fields);
 
   std::size_t size() const noexcept { return size_; }
   AssetFields at(std::size_t asset) const;

@@ -20,8 +20,9 @@ void Collector::raise_cut(double cut) noexcept {
 
 void Collector::offer(const std::uint32_t* rows, std::size_t count, const std::int32_t* dots) {
   for (std::size_t i = 0; i < count; ++i) {
-    if (static_cast<float>(dots[i]) * library_.plane.row(rows[i]).inverse_norm >= row_cut_)
+    if (static_cast<float>(dots[i]) * library_.plane.inverse_norm(rows[i]) >= row_cut_) {
       score(rows[i]);
+    }
   }
 }
 

@@ -176,6 +176,18 @@ std::vector<std::shared_ptr<SearchResult>> FaceIndex::search(const float* querie
   return results;
 }
 
+std::vector<std::int64_t> FaceIndex::keys(const Filter& filter) const {
+  const auto lock = state_->read();
+  const detail::Library& library = state_->library;
+  const detail::Bitmap assets = detail::select_assets(library, filter);
+  std::vector<std::int64_t> out;
+  out.reserve(detail::popcount(assets));
+  detail::for_each_run(assets, 0, library.assets(), [&](std::size_t first, std::size_t last) {
+    out.insert(out.end(), library.keys.begin() + first, library.keys.begin() + last);
+  });
+  return out;
+}
+
 std::size_t FaceIndex::dim() const noexcept { return state_->library.dim; }
 
 std::size_t FaceIndex::face_count() const {

@@ -150,8 +150,8 @@ void check_agreement(const IncomingFaces& incoming, const Groups& groups) {
 
 // Makes a vector's reserve at least `more` larger, at least by half: amortised, and bad_alloc comes
 // before anything has changed.
-template <typename Vector>
-void reserve_more(Vector& values, std::size_t more) {
+template <typename T>
+void reserve_more(std::vector<T>& values, std::size_t more) {
   const std::size_t size = values.size() + more;
   if (values.capacity() < size) values.reserve(std::max(size, values.size() + values.size() / 2));
 }
@@ -212,21 +212,21 @@ std::size_t add(const IncomingFaces& incoming, Library& library) {
       check_same(library, incoming, groups, group, codes);
     }
   }
-  reserve_more(library.codes, new_rows * dim);
+  library.codes.reserve((library.rows() + new_rows) * dim);
   library.plane.reserve(new_rows);
-  reserve_more(library.asset_of, new_rows);
-  reserve_more(library.first_row, fresh.size());
+  library.asset_of.reserve(library.rows() + new_rows);
+  library.first_row.reserve(library.first_row.size() + fresh.size());
   reserve_more(library.ids, fresh.size());
-  reserve_more(library.keys, fresh.size());
+  library.keys.reserve(library.assets() + fresh.size());
   reserve_more(library.live, words_for(library.assets() + fresh.size()) - library.live.size());
-  library.columns.reserve(fresh.size());
+  library.columns.reserve(fields);
 
   for (std::size_t i = 0; i < fresh.size(); ++i) {
     const auto asset = static_cast<std::uint32_t>(library.assets());
     for (std::size_t at = groups.start[fresh[i]]; at < groups.start[fresh[i] + 1]; ++at) {
       const std::size_t row = groups.order[at];
       const std::int8_t* code = codes + row * dim;
-      library.codes.insert(library.codes.end(), code, code + dim);
+      library.codes.append(code, dim);
       library.plane.append(code, norms[row]);
       library.asset_of.push_back(asset);
     }

@@ -11,9 +11,7 @@ void Library::remove(std::uint32_t asset) noexcept {
   wipe(ids[asset]);
   ids[asset] = {};
   clear(live, asset);
-  const auto begin = codes.begin() + static_cast<std::ptrdiff_t>(first_row[asset] * dim);
-  const auto end = codes.begin() + static_cast<std::ptrdiff_t>(first_row[asset + 1] * dim);
-  std::fill(begin, end, std::int8_t{0});
+  std::fill_n(codes.data() + first_row[asset] * dim, rows_of(asset) * dim, std::int8_t{0});
   for (std::size_t row = first_row[asset]; row < first_row[asset + 1]; ++row) plane.wipe(row);
   live_rows -= rows_of(asset);
 }
@@ -28,20 +26,16 @@ Library Library::compacted() const {
   out.ids.reserve(assets_left);
   out.keys.reserve(assets_left);
   out.live.resize(words_for(assets_left));
-  out.columns.reserve(assets_left);
   out.asset_by_id.reserve(assets_left);
   out.live_rows = live_rows;
   for_each_run(live, 0, assets(), [&](std::size_t first, std::size_t last) {
-    const auto from = static_cast<std::ptrdiff_t>(first_row[first]);
-    const auto to = static_cast<std::ptrdiff_t>(first_row[last]);
-    const auto width = static_cast<std::ptrdiff_t>(dim);
-    out.codes.insert(out.codes.end(), codes.begin() + from * width, codes.begin() + to * width);
+    out.codes.append(code(first_row[first]), (first_row[last] - first_row[first]) * dim);
     for (std::size_t row = first_row[first]; row < first_row[last]; ++row) {
       out.plane.append(code(row), norm_of(code(row), dim));
     }
     for (std::size_t asset = first; asset < last; ++asset) {
       const auto ordinal = static_cast<std::uint32_t>(out.ids.size());
-      out.asset_of.insert(out.asset_of.end(), rows_of(asset), ordinal);
+      out.asset_of.append(rows_of(asset), ordinal);
       out.first_row.push_back(out.first_row.back() + rows_of(asset));
       out.ids.push_back(out.arena.store(ids[asset]));
       out.keys.push_back(keys[asset]);
@@ -54,8 +48,8 @@ Library Library::compacted() const {
 }
 
 std::size_t Library::nbytes() const noexcept {
-  return codes.capacity() + plane.nbytes() + asset_of.capacity() * sizeof(std::uint32_t) +
-         first_row.capacity() * sizeof(std::size_t) + keys.capacity() * sizeof(std::int64_t) +
+  return codes.capacity_bytes() + plane.nbytes() + asset_of.capacity_bytes() +
+         first_row.capacity_bytes() + keys.capacity_bytes() +
          live.capacity() * sizeof(std::uint64_t) + columns.nbytes();
 }
 

@@ -10,7 +10,7 @@
 #include "filter/bitmap.hpp"
 #include "filter/columns.hpp"
 #include "index/id_arena.hpp"
-#include "memory/aligned.hpp"
+#include "memory/growing_array.hpp"
 #include "score/plane.hpp"
 
 namespace facegrep::detail {
@@ -22,13 +22,13 @@ struct Library {
   explicit Library(std::size_t dimensions) : dim(dimensions), plane(dimensions) {}
 
   std::size_t dim;
-  AlignedVector<std::int8_t> codes;       // (rows, dim)
-  Plane plane;                            // (rows), their high nibbles
-  std::vector<std::uint32_t> asset_of;    // (rows)
-  std::vector<std::size_t> first_row{0};  // (assets + 1)
-  std::vector<std::string_view> ids;      // (assets), in the arena
-  std::vector<std::int64_t> keys;         // (assets)
-  Bitmap live;                            // (assets)
+  GrowingArray<std::int8_t> codes;         // (rows, dim)
+  Plane plane;                             // (rows), their high nibbles
+  GrowingArray<std::uint32_t> asset_of;    // (rows)
+  GrowingArray<std::size_t> first_row{1};  // (assets + 1), from 0 on
+  std::vector<std::string_view> ids;       // (assets), in the arena
+  GrowingArray<std::int64_t> keys;         // (assets)
+  Bitmap live;                             // (assets)
   Columns columns;
   IdArena arena;
   std::unordered_map<std::string_view, std::uint32_t> asset_by_id;  // live ones

@@ -10,26 +10,29 @@
 #include <vector>
 
 #include "facegrep/filter.hpp"
-#include "filter/bitmap.hpp"
 #include "index/library.hpp"
+#include "score/kernels.hpp"
 
 namespace facegrep::detail {
 
 enum class Strategy : std::uint8_t {
-  kPlane,   // every block that has a row of the filter
+  kPlane,   // every block that has a row of the filter is bounded
   kGather,  // the filter's rows alone, from the row-major codes
 };
 
 /// The rows that a search may look at. Never changed once made.
 struct RowSet {
-  Bitmap assets;
-  std::size_t assets_count;
-  std::size_t rows_count;
-  std::vector<std::uint16_t> lanes;  // (blocks), for Strategy::kPlane: the rows of `assets`
-  Strategy strategy;
+  std::size_t assets_count = 0;
+  std::size_t rows_count = 0;
+  Strategy strategy = Strategy::kPlane;
+  std::vector<BlockRows> blocks;    // for kPlane, ascending; a few may have no row of the set
+  std::vector<std::uint32_t> rows;  // for kGather, ascending
 };
 
-/// Live assets that pass the filter, and the cheaper way to their rows.
+/// Live assets that pass the filter.
+Bitmap select_assets(const Library& library, const Filter& filter);
+
+/// Their rows, and the cheaper way to them.
 RowSet select_rows(const Library& library, const Filter& filter);
 
 /// The row sets of the filters used last, for one state of a library: a writer clears it.

@@ -22,7 +22,15 @@ struct Lane {
   const Query& query;
   PlaneQuery plane;
   Collector& collector;
+  std::vector<std::uint32_t> waiting;  // rows that the plane did not rule out, on their way here
 };
+
+// Rows left of a tile are few and far apart: each is asked for, and looked at a tile later. (1M x
+// 128-d, one query, 0.4 % of the rows left: 4.1 ms when they were looked at at once, 2.9 ms so.)
+void ask_for(const std::int8_t* code, std::size_t dim) noexcept {
+  for (std::size_t at = 0; at < dim; at += 64) __builtin_prefetch(code + at);
+  __builtin_prefetch(code + dim - 1);
+}
 
 class Worker {
  public:
@@ -31,120 +39,119 @@ class Worker {
       : library_(library), kernels_(*active_tier().score), stop_(stop) {
     lanes_.reserve(queries.size());
     for (std::size_t q = 0; q < queries.size(); ++q) {
-      lanes_.push_back({queries[q], prepare_plane_query(queries[q]), collectors[q]});
+      lanes_.push_back({queries[q], PlaneQuery(queries[q]), collectors[q], {}});
+    }
+    for (std::size_t q = 0; q < queries.size(); q += kPlaneQueries) {
+      codes_.push_back(
+          side_by_side(&queries[q], std::min<std::size_t>(kPlaneQueries, queries.size() - q)));
     }
   }
 
-  void scan_plane(const RowSet& set, std::size_t first_row, std::size_t end_row);
-  void gather(const RowSet& set, std::size_t first_asset, std::size_t end_asset);
+  void scan_plane(const std::vector<BlockRows>& blocks, std::size_t first_row, std::size_t end_row);
+  void gather(const std::vector<std::uint32_t>& rows, std::size_t first_row, std::size_t end_row);
   void finish() {
-    for (Lane& lane : lanes_) lane.collector.finish();
+    for (Lane& lane : lanes_) {
+      offer(lane, lane.waiting.data(), lane.waiting.size());
+      lane.collector.finish();
+    }
   }
 
  private:
-  void scan_tile(Lane* lanes, std::size_t queries, std::size_t first, std::size_t blocks,
-                 const std::uint16_t* allowed);
-  void offer(Lane& lane);
+  void scan_tile(std::size_t first_lane, const BlockRows* blocks, std::size_t count);
+  void offer(Lane& lane, const std::uint32_t* rows, std::size_t count);
 
   const Library& library_;
   const ScoreKernels& kernels_;
   StopSignal& stop_;
   std::vector<Lane> lanes_;
-  std::vector<BlockHit> hits_;
-  std::vector<std::uint32_t> rows_;
+  std::vector<std::vector<std::int8_t>> codes_;  // of each kPlaneQueries lanes, for the plane
+  std::vector<BlockRows> left_;
   std::vector<std::int32_t> dots_;
 };
 
-void Worker::offer(Lane& lane) {
-  if (rows_.empty()) return;
-  dots_.resize(rows_.size());
-  kernels_.dot_rows(lane.query.code.data(), library_.codes.data(), rows_.data(), rows_.size(),
-                    library_.dim, dots_.data());
-  lane.collector.offer(rows_.data(), rows_.size(), dots_.data());
-  lane.collector.counts.rows_dotted += rows_.size();
-  lane.collector.counts.bytes_touched += rows_.size() * library_.dim;
+void Worker::offer(Lane& lane, const std::uint32_t* rows, std::size_t count) {
+  if (count == 0) return;
+  dots_.resize(std::max(dots_.size(), count));
+  kernels_.dot_rows(lane.query.code.data(), library_.codes.data(), rows, count, library_.dim,
+                    dots_.data());
+  lane.collector.offer(rows, count, dots_.data());
+  lane.collector.counts.rows_dotted += count;
+  lane.collector.counts.bytes_touched += count * (library_.dim + sizeof(float));
 }
 
-void Worker::scan_tile(Lane* lanes, std::size_t queries, std::size_t first, std::size_t blocks,
-                       const std::uint16_t* allowed) {
+void Worker::scan_tile(std::size_t first_lane, const BlockRows* blocks, std::size_t count) {
   stop_.check();
   const Plane& plane = library_.plane;
-  PlaneScan scans[kPlaneQueries];
-  std::size_t counts[kPlaneQueries];
+  Lane* const lanes = &lanes_[first_lane];
+  const std::size_t queries = std::min<std::size_t>(kPlaneQueries, lanes_.size() - first_lane);
+  PlaneCut cuts[kPlaneQueries];
+  std::size_t left_counts[kPlaneQueries];
   for (std::size_t q = 0; q < queries; ++q) {
     lanes[q].plane.set_cut(lanes[q].collector.cut());
-    scans[q] = plane_scan(plane, lanes[q].plane);
+    cuts[q] = lanes[q].plane.cut;
   }
-  hits_.resize(std::max(hits_.size(), kPlaneQueries * blocks));
-  kernels_.scan_plane[queries - 1](scans, plane.block(first), plane.bounds() + first, blocks,
-                                   hits_.data(), counts);
+  left_.resize(std::max(left_.size(), kPlaneQueries * count));
+  const PlaneScan scan{codes_[first_lane / kPlaneQueries].data(), plane.groups(), cuts};
+  kernels_.scan_plane[queries - 1](scan, plane.data(), blocks, count, left_.data(), left_counts);
   for (std::size_t q = 0; q < queries; ++q) {
     ScanCounts& total = lanes[q].collector.counts;
-    total.rows_scanned += blocks * kBlockRows;
-    total.blocks_scanned += blocks;
-    total.blocks_settled += blocks - counts[q];
-    total.bytes_touched += blocks * (plane.block_bytes() + sizeof(BlockBound)) +
-                           counts[q] * kBlockRows * sizeof(RowBound);
-    rows_.clear();
-    for (std::size_t h = 0; h < counts[q]; ++h) {
-      const BlockHit& hit = hits_[q * blocks + h];
-      for (unsigned mask = hit.lanes & allowed[hit.block]; mask != 0; mask &= mask - 1) {
-        const auto lane = static_cast<unsigned>(__builtin_ctz(mask));
-        const std::size_t row = (first + hit.block) * kBlockRows + lane;
-        if (reaches(scans[q], hit.e[lane], plane.row(row))) {
-          rows_.push_back(static_cast<std::uint32_t>(row));
-        }
-      }
+    total.rows_scanned += count * kBlockRows;
+    total.blocks_scanned += count;
+    total.blocks_settled += count - left_counts[q];
+    total.bytes_touched += count * (plane.block_bytes() + sizeof(BlockRows));
+    std::vector<std::uint32_t>& waiting = lanes[q].waiting;
+    offer(lanes[q], waiting.data(), waiting.size());
+    waiting.clear();
+    for (std::size_t i = 0; i < left_counts[q]; ++i) {
+      for_each_row(left_[q * count + i], [&](std::uint32_t row) {
+        ask_for(library_.code(row), library_.dim);
+        plane.ask_for_norm(row);
+        waiting.push_back(row);
+      });
     }
-    offer(lanes[q]);
   }
 }
 
-void Worker::scan_plane(const RowSet& set, std::size_t first_row, std::size_t end_row) {
-  if (first_row >= end_row) return;
-  const std::size_t first = first_row / kBlockRows;
-  const std::size_t end = (end_row - 1) / kBlockRows + 1;
-  // The blocks at both ends may belong to two threads: each takes its own rows.
-  std::vector<std::uint16_t> allowed(set.lanes.begin() + static_cast<std::ptrdiff_t>(first),
-                                     set.lanes.begin() + static_cast<std::ptrdiff_t>(end));
-  allowed.front() &= static_cast<std::uint16_t>(0xFFFFU << (first_row % kBlockRows));
-  allowed.back() &= static_cast<std::uint16_t>(0xFFFFU >> (end * kBlockRows - end_row));
+void Worker::scan_plane(const std::vector<BlockRows>& blocks, std::size_t first_row,
+                        std::size_t end_row) {
+  const auto begins_before = [](const BlockRows& block, std::size_t row) {
+    return block.block * kBlockRows < row;
+  };
   const std::size_t largest = std::max(kFirstTileBlocks, kTileBytes / library_.plane.block_bytes());
   std::size_t tile = kFirstTileBlocks;
-  for (std::size_t b = 0; b < allowed.size();) {
-    if (allowed[b] == 0) {
-      ++b;
-      continue;
-    }
-    std::size_t stop = b + 1;
-    while (stop < allowed.size() && stop - b < tile && allowed[stop] != 0) ++stop;
+  auto block = std::lower_bound(blocks.begin(), blocks.end(), first_row / kBlockRows * kBlockRows,
+                                begins_before);
+  const auto end = std::lower_bound(block, blocks.end(), end_row, begins_before);
+  std::vector<BlockRows> mine;
+  while (block != end) {
+    mine.assign(block,
+                block + std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(tile), end - block));
+    block += static_cast<std::ptrdiff_t>(mine.size());
+    // The blocks at both ends may belong to two threads: each takes its own rows.
+    if (mine.front().block * kBlockRows < first_row)
+      mine.front().rows &= ~0U << first_row % kBlockRows;
+    if ((mine.back().block + 1) * kBlockRows > end_row)
+      mine.back().rows &= ~(~0U << end_row % kBlockRows);
     for (std::size_t q = 0; q < lanes_.size(); q += kPlaneQueries) {
-      scan_tile(lanes_.data() + q, std::min<std::size_t>(kPlaneQueries, lanes_.size() - q),
-                first + b, stop - b, allowed.data() + b);
+      scan_tile(q, mine.data(), mine.size());
     }
-    b = stop;
     tile = std::min(largest, tile * 2);
   }
 }
 
-void Worker::gather(const RowSet& set, std::size_t first_asset, std::size_t end_asset) {
-  std::vector<std::uint32_t> waiting;
-  const auto flush = [&] {
+void Worker::gather(const std::vector<std::uint32_t>& rows, std::size_t first_row,
+                    std::size_t end_row) {
+  auto row = std::lower_bound(rows.begin(), rows.end(), first_row);
+  const auto end = std::lower_bound(row, rows.end(), end_row);
+  while (row != end) {
+    const std::size_t count = std::min(kGatherRows, static_cast<std::size_t>(end - row));
     for (Lane& lane : lanes_) {
       stop_.check();
-      rows_ = waiting;
-      offer(lane);
-      lane.collector.counts.rows_scanned += waiting.size();
+      offer(lane, &*row, count);
+      lane.collector.counts.rows_scanned += count;
     }
-    waiting.clear();
-  };
-  for_each_run(set.assets, first_asset, end_asset, [&](std::size_t first, std::size_t last) {
-    for (std::size_t row = library_.first_row[first]; row < library_.first_row[last]; ++row) {
-      waiting.push_back(static_cast<std::uint32_t>(row));
-      if (waiting.size() == kGatherRows) flush();
-    }
-  });
-  flush();
+    row += static_cast<std::ptrdiff_t>(count);
+  }
 }
 
 // The asset at which part `part` of `parts` begins: parts have about the same number of rows.
@@ -163,10 +170,13 @@ void scan(const Library& library, const std::vector<Query>& queries, const RowSe
     Worker worker(library, queries, collectors.data() + part * queries.size(), stop);
     const std::size_t first = part_begin(library, part, threads);
     const std::size_t end = part_begin(library, part + 1, threads);
+    const std::size_t first_row = library.first_row[first];
+    const std::size_t end_row = library.first_row[end];
+    if (first_row == end_row) return;
     if (rows.strategy == Strategy::kGather) {
-      worker.gather(rows, first, end);
+      worker.gather(rows.rows, first_row, end_row);
     } else {
-      worker.scan_plane(rows, library.first_row[first], library.first_row[end]);
+      worker.scan_plane(rows.blocks, first_row, end_row);
     }
     worker.finish();
   });

@@ -56,20 +56,17 @@ __m256i broadcast_4(const int8_t* codes) {
   return _mm256_set1_epi32(four);
 }
 
-// The plane is read once, in order: 64 lines ahead keeps the memory busy while this one is used.
-// The hardware's own prefetcher stops at every page (1M x 128-d: 3.5 ms without, 2.4 ms with).
-constexpr size_t kPlanePrefetchBytes = 4096;
-
 // E of eight rows and each query, from kHalves halves of a block. One query or two take both halves
 // at once, so that each broadcast serves 16 rows; more of them would not leave registers for it.
 // The loops over halves and queries must be unrolled, at any level of optimisation, for their sums
 // to be registers.
 template <size_t kQueries, size_t kHalves>
-inline __attribute__((always_inline)) void dot_halves(const PlaneScan* scans, const uint8_t* block,
+inline __attribute__((always_inline)) void dot_halves(const PlaneScan& scan, const uint8_t* block,
+                                                      const uint8_t* ahead,
                                                       __m256i (*e)[kQueries]) {
   const __m256i low_nibbles = _mm256_set1_epi8(15);
   const __m256i ones = _mm256_set1_epi16(1);
-  const size_t groups = scans[0].groups;
+  const size_t groups = scan.groups;
   __m256i dots[kHalves][kQueries];
 #pragma GCC unroll 2
   for (size_t h = 0; h < kHalves; ++h) {
@@ -87,7 +84,7 @@ inline __attribute__((always_inline)) void dot_halves(const PlaneScan* scans, co
     }
     for (; g < end; ++g) {
       const uint8_t* place = block + g * 64;
-      _mm_prefetch(place + kPlanePrefetchBytes, _MM_HINT_T0);
+      _mm_prefetch(ahead + g * 64, _MM_HINT_T0);
 #pragma GCC unroll 2
       for (size_t h = 0; h < kHalves; ++h) {
         const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(place + 32 * h));
@@ -95,7 +92,7 @@ inline __attribute__((always_inline)) void dot_halves(const PlaneScan* scans, co
         const __m256i high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low_nibbles);
 #pragma GCC unroll 4
         for (size_t q = 0; q < kQueries; ++q) {
-          const int8_t* code = scans[q].code + g * 8;
+          const int8_t* code = scan.codes + (g * kQueries + q) * 8;
           const __m256i products =
               _mm256_add_epi16(_mm256_maddubs_epi16(low, broadcast_4(code)),
                                _mm256_maddubs_epi16(high, broadcast_4(code + 4)));
@@ -115,39 +112,48 @@ inline __attribute__((always_inline)) void dot_halves(const PlaneScan* scans, co
   for (size_t h = 0; h < kHalves; ++h) {
 #pragma GCC unroll 4
     for (size_t q = 0; q < kQueries; ++q) {
-      e[h][q] =
-          _mm256_sub_epi32(_mm256_slli_epi32(dots[h][q], 5), _mm256_set1_epi32(scans[q].offset));
+      e[h][q] = _mm256_sub_epi32(_mm256_slli_epi32(dots[h][q], 5),
+                                 _mm256_set1_epi32(scan.cuts[q].offset));
     }
   }
 }
 
-unsigned not_below(__m256i e, __m256 cut) {
-  return static_cast<unsigned>(
-      _mm256_movemask_ps(_mm256_cmp_ps(_mm256_cvtepi32_ps(e), cut, _CMP_NLT_UQ)));
+// The rows of a half block that their bounds rule out: E < g * norm, with g >= 0.
+unsigned ruled_out(const PlaneCut& cut, __m256i e, __m256i bounds) {
+  const __m256 norm = _mm256_castsi256_ps(_mm256_slli_epi32(bounds, 16));
+  const __m256 residual = _mm256_castsi256_ps(
+      _mm256_and_si256(bounds, _mm256_set1_epi32(static_cast<int>(0xFFFF0000))));
+  const __m256 g =
+      _mm256_sub_ps(_mm256_set1_ps(cut.base), _mm256_mul_ps(_mm256_set1_ps(cut.slope), residual));
+  const __m256 positive = _mm256_cmp_ps(g, _mm256_setzero_ps(), _CMP_GE_OQ);
+  const __m256 below = _mm256_cmp_ps(_mm256_cvtepi32_ps(e), _mm256_mul_ps(g, norm), _CMP_LT_OQ);
+  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_and_ps(positive, below)));
 }
 
 template <size_t kQueries>
-void scan_plane(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
-                size_t blocks, BlockHit* hits, size_t* counts) noexcept {
-  for (size_t q = 0; q < kQueries; ++q) counts[q] = 0;
-  for (size_t b = 0; b < blocks; ++b, plane += scans[0].groups * 64) {
+void scan_plane(const PlaneScan& scan, const uint8_t* plane, const BlockRows* from, size_t count,
+                BlockRows* left, size_t* left_counts) noexcept {
+  const size_t block_bytes = (1 + scan.groups) * 64;
+  for (size_t q = 0; q < kQueries; ++q) left_counts[q] = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* block = plane + from[i].block * block_bytes;
+    const uint8_t* ahead = plane + plane_ahead(from, i, count, block_bytes)->block * block_bytes;
+    const __m256i* bounds = reinterpret_cast<const __m256i*>(block);
+    _mm_prefetch(ahead, _MM_HINT_T0);
     __m256i e[2][kQueries];
     if constexpr (kQueries <= 2) {
-      dot_halves<kQueries, 2>(scans, plane, e);
+      dot_halves<kQueries, 2>(scan, block + 64, ahead + 64, e);
     } else {
-      dot_halves<kQueries, 1>(scans, plane, e);
-      dot_halves<kQueries, 1>(scans, plane + 32, e + 1);
+      dot_halves<kQueries, 1>(scan, block + 64, ahead + 64, e);
+      dot_halves<kQueries, 1>(scan, block + 96, ahead + 64, e + 1);
     }
 #pragma GCC unroll 4
     for (size_t q = 0; q < kQueries; ++q) {
-      const __m256 cut = _mm256_set1_ps(block_cut(scans[q], bounds[b]));
-      const unsigned mask = not_below(e[0][q], cut) | not_below(e[1][q], cut) << 8;
-      if (mask == 0) continue;
-      BlockHit& hit = hits[q * blocks + counts[q]++];
-      hit.block = static_cast<uint32_t>(b);
-      hit.lanes = mask;
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(hit.e), e[0][q]);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(hit.e + 8), e[1][q]);
+      const unsigned out = ruled_out(scan.cuts[q], e[0][q], _mm256_loadu_si256(bounds)) |
+                           ruled_out(scan.cuts[q], e[1][q], _mm256_loadu_si256(bounds + 1)) << 8;
+      const uint32_t rows = from[i].rows & ~out;
+      left[q * count + left_counts[q]] = {from[i].block, rows};
+      left_counts[q] += rows != 0;
     }
   }
 }

@@ -41,10 +41,10 @@ constexpr size_t kHalf = kVectors / 2;  // four queries' sums of so many just fi
 
 // dots[q][from] and on: those of eight rows, from one half of a block.
 template <size_t kQueries>
-void half_block(const PlaneScan* scans, const uint8_t* block, size_t from,
+void half_block(const PlaneScan& scan, const uint8_t* block, size_t from,
                 int32x4_t (*dots)[kVectors]) {
   const uint8_t* half = block + from * 16;
-  const size_t groups = scans[0].groups;
+  const size_t groups = scan.groups;
   int32x4_t sums[kQueries][kHalf];
   for (size_t q = 0; q < kQueries; ++q) {
     for (size_t v = 0; v < kHalf; ++v) sums[q][v] = vdupq_n_s32(0);
@@ -66,7 +66,7 @@ void half_block(const PlaneScan* scans, const uint8_t* block, size_t from,
         high[v] = vreinterpretq_s8_u8(vshrq_n_u8(bytes, 4));
       }
       for (size_t q = 0; q < kQueries; ++q) {
-        const int32x2_t code = vreinterpret_s32_s8(vld1_s8(scans[q].code + g * 8));
+        const int32x2_t code = vreinterpret_s32_s8(vld1_s8(scan.codes + (g * kQueries + q) * 8));
         const int8x16_t code_low = vreinterpretq_s8_s32(vdupq_lane_s32(code, 0));
         const int8x16_t code_high = vreinterpretq_s8_s32(vdupq_lane_s32(code, 1));
         for (size_t v = 0; v < kHalf; ++v) {
@@ -88,38 +88,44 @@ void half_block(const PlaneScan* scans, const uint8_t* block, size_t from,
   }
 }
 
-int32x4_t e_of(const PlaneScan& scan, int32x4_t dots) {
-  return vsubq_s32(vshlq_n_s32(dots, 5), vdupq_n_s32(scan.offset));
+int32x4_t e_of(const PlaneCut& cut, int32x4_t dots) {
+  return vsubq_s32(vshlq_n_s32(dots, 5), vdupq_n_s32(cut.offset));
 }
 
-// The mask of a block's 16 rows.
-uint16_t not_below(const PlaneScan& scan, const int32x4_t* dots, const BlockBound& bound) {
+// The rows of a block that their bounds rule out: E < g * norm, with g >= 0.
+uint32_t ruled_out(const PlaneCut& cut, const int32x4_t* dots, const uint8_t* block) {
   static const uint32_t kBits[kLanes] = {1, 2, 4, 8};
   const uint32x4_t bits = vld1q_u32(kBits);
-  const float32x4_t cut = vdupq_n_f32(block_cut(scan, bound));
   uint32x4_t mask = vdupq_n_u32(0);
   for (size_t v = kVectors; v-- > 0;) {
-    const uint32x4_t below = vcltq_f32(vcvtq_f32_s32(e_of(scan, dots[v])), cut);
-    mask = vorrq_u32(vshlq_n_u32(mask, 4), vbicq_u32(bits, below));
+    const uint32x4_t bounds = vreinterpretq_u32_u8(vld1q_u8(block + v * 16));
+    const float32x4_t norm = vreinterpretq_f32_u32(vshlq_n_u32(bounds, 16));
+    const float32x4_t residual = vreinterpretq_f32_u32(vandq_u32(bounds, vdupq_n_u32(0xFFFF0000U)));
+    const float32x4_t g =
+        vsubq_f32(vdupq_n_f32(cut.base), vmulq_f32(vdupq_n_f32(cut.slope), residual));
+    const uint32x4_t below = vcltq_f32(vcvtq_f32_s32(e_of(cut, dots[v])), vmulq_f32(g, norm));
+    const uint32x4_t out = vandq_u32(vcgeq_f32(g, vdupq_n_f32(0.0F)), below);
+    mask = vorrq_u32(vshlq_n_u32(mask, 4), vandq_u32(bits, out));
   }
-  return static_cast<uint16_t>(vaddvq_u32(mask));
+  return vaddvq_u32(mask);
 }
 
 template <size_t kQueries>
-void scan_plane(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
-                size_t blocks, BlockHit* hits, size_t* counts) noexcept {
-  for (size_t q = 0; q < kQueries; ++q) counts[q] = 0;
-  for (size_t b = 0; b < blocks; ++b, plane += scans[0].groups * 64) {
+void scan_plane(const PlaneScan& scan, const uint8_t* plane, const BlockRows* from, size_t count,
+                BlockRows* left, size_t* left_counts) noexcept {
+  const size_t block_bytes = (1 + scan.groups) * 64;
+  for (size_t q = 0; q < kQueries; ++q) left_counts[q] = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* block = plane + from[i].block * block_bytes;
+    const uint8_t* ahead = plane + plane_ahead(from, i, count, block_bytes)->block * block_bytes;
+    for (size_t line = 0; line < block_bytes; line += 64) __builtin_prefetch(ahead + line);
     int32x4_t dots[kQueries][kVectors];
-    half_block<kQueries>(scans, plane, 0, dots);
-    half_block<kQueries>(scans, plane, kHalf, dots);
+    half_block<kQueries>(scan, block + 64, 0, dots);
+    half_block<kQueries>(scan, block + 64, kHalf, dots);
     for (size_t q = 0; q < kQueries; ++q) {
-      const uint16_t mask = not_below(scans[q], dots[q], bounds[b]);
-      if (mask == 0) continue;
-      BlockHit& hit = hits[q * blocks + counts[q]++];
-      hit.block = static_cast<uint32_t>(b);
-      hit.lanes = mask;
-      for (size_t v = 0; v < kVectors; ++v) vst1q_s32(hit.e + 4 * v, e_of(scans[q], dots[q][v]));
+      const uint32_t rows = from[i].rows & ~ruled_out(scan.cuts[q], dots[q], block);
+      left[q * count + left_counts[q]] = {from[i].block, rows};
+      left_counts[q] += rows != 0;
     }
   }
 }

@@ -20,69 +20,75 @@ std::uint32_t pack(const std::int8_t* codes) noexcept {
   return ((low >> 4) & 0x0F0F0F0FU) | (high & 0xF0F0F0F0U);
 }
 
-void store_packed(std::uint8_t* place, std::uint32_t bytes) noexcept {
-  std::memcpy(place, &bytes, 4);
+void store(std::uint8_t* place, std::uint32_t bytes) noexcept { std::memcpy(place, &bytes, 4); }
+
+std::uint32_t bits_of(float value) noexcept {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  return bits;
 }
 
-constexpr double kLargestResidual = 4.0;  // as the slack's derivation needs
+// A row's bounds as two bfloat16, in the bytes of its lane; values are positive.
+std::uint32_t bounds_of(double norm, double residual) noexcept {
+  const float lower = std::nextafterf(static_cast<float>(norm), 0.0F);
+  const float upper = std::nextafterf(static_cast<float>(residual), kInfinity);
+  return ((bits_of(upper) + 0xFFFFU) & 0xFFFF0000U) | bits_of(lower) >> 16;
+}
+
+// Of a row that is not there: at any cut with g > 0 the kernels need not look at it.
+const std::uint32_t kNoRow = bits_of(std::numeric_limits<float>::max()) >> 16;
 
 }  // namespace
 
-PlaneQuery prepare_plane_query(const Query& query) {
-  PlaneQuery out{};
-  out.code.assign((query.code.size() + 7) / 8 * 8, 0);
-  std::copy(query.code.begin(), query.code.end(), out.code.begin());
+PlaneQuery::PlaneQuery(const Query& query)
+    : half_scale(query.scale / 2.0), residual_norm(query.residual_norm), cut{} {
   std::int32_t sum = 0;
   double squares = 0.0;
   for (const std::int8_t b : query.code) {
     sum += b;
     squares += double{static_cast<double>(b)} * b;
   }
-  out.offset = 241 * sum;
-  out.half_scale = query.scale / 2.0;
-  out.residual_norm = query.residual_norm;
-  out.slope = static_cast<float>(2.0 * std::sqrt(squares));
-  out.base = -kInfinity;
-  return out;
+  cut = {241 * sum, static_cast<float>(2.0 * std::sqrt(squares)), -kInfinity};
 }
 
-void PlaneQuery::set_cut(double cut) noexcept {
-  base = static_cast<float>((cut - residual_norm - kPlaneSlack) / half_scale);
+void PlaneQuery::set_cut(double cut_score) noexcept {
+  cut.base = static_cast<float>((cut_score - residual_norm - kPlaneSlack) / half_scale);
 }
 
-Plane::Plane(std::size_t dim)
-    : dim_(dim),
-      groups_((dim + 7) / 8),
-      largest_norm_(
-          static_cast<float>(128.0 * std::sqrt(static_cast<double>(dim)) * (1.0 + 0x1p-20))) {}
+std::vector<std::int8_t> side_by_side(const Query* queries, std::size_t count) {
+  const std::size_t dim = queries[0].code.size();
+  std::vector<std::int8_t> codes((dim + 7) / 8 * count * 8);
+  for (std::size_t q = 0; q < count; ++q) {
+    for (std::size_t d = 0; d < dim; ++d) {
+      codes[(d / 8 * count + q) * 8 + d % 8] = queries[q].code[d];
+    }
+  }
+  return codes;
+}
+
+Plane::Plane(std::size_t dim) : dim_(dim), groups_((dim + 7) / 8) {}
 
 void Plane::reserve(std::size_t rows) {
-  const std::size_t blocks = (rows_ + rows + kBlockRows - 1) / kBlockRows;
-  const std::size_t bytes = blocks * block_bytes();
-  if (data_.capacity() < bytes) data_.reserve(std::max(bytes, data_.size() + data_.size() / 2));
-  if (row_bounds_.capacity() < rows_ + rows) {
-    row_bounds_.reserve(std::max(rows_ + rows, rows_ + rows_ / 2));
-  }
-  if (bounds_.capacity() < blocks) {
-    bounds_.reserve(std::max(blocks, bounds_.size() + bounds_.size() / 2));
-  }
+  const std::size_t all = inverse_norms_.size() + rows;
+  data_.reserve((all + kBlockRows - 1) / kBlockRows * block_bytes());
+  inverse_norms_.reserve(all);
 }
 
 void Plane::append(const std::int8_t* code, double norm) noexcept {
-  const std::size_t lane = rows_ % kBlockRows;
-  if (lane == 0) {
+  const std::size_t row = inverse_norms_.size();
+  if (row % kBlockRows == 0) {
     data_.resize(data_.size() + block_bytes());
-    bounds_.push_back({kInfinity, 0.0F});
+    for (std::size_t r = row; r < row + kBlockRows; ++r) store(line(r), kNoRow);
   }
-  ++rows_;
-  std::uint8_t* place = data_.data() + (data_.size() - block_bytes()) + 4 * lane;
+  inverse_norms_.push_back(static_cast<float>(1.0 / norm));
+  std::uint8_t* place = line(row) + 64;
   std::size_t d = 0;
-  for (; d + 8 <= dim_; d += 8, place += 64) store_packed(place, pack(code + d));
+  for (; d + 8 <= dim_; d += 8, place += 64) store(place, pack(code + d));
   if (d < dim_) {
     std::int8_t last[8];
     std::fill_n(last, 8, std::int8_t{-128});  // nibble 0
     std::copy(code + d, code + dim_, last);
-    store_packed(place, pack(last));
+    store(place, pack(last));
   }
   // sum of (low - 7.5)^2, in integers
   std::int32_t sum = 0;
@@ -93,25 +99,18 @@ void Plane::append(const std::int8_t* code, double norm) noexcept {
     squares_sum += low * low;
   }
   const double squares = squares_sum - 15.0 * sum + 56.25 * static_cast<double>(dim_);
-  BlockBound& bound = bounds_.back();
-  const auto lower = std::nextafterf(static_cast<float>(norm), 0.0F);
-  bound.smallest_norm = std::min(bound.smallest_norm, lower);
-  const double residual = std::sqrt(squares) / norm;
-  const float upper = residual > kLargestResidual
-                          ? kInfinity
-                          : std::nextafterf(static_cast<float>(residual), kInfinity);
-  bound.largest_residual = std::max(bound.largest_residual, upper);
-  row_bounds_.push_back({static_cast<float>(1.0 / norm), upper});
+  store(line(row), bounds_of(norm, std::sqrt(squares) / norm));
 }
 
 void Plane::wipe(std::size_t row) noexcept {
-  std::uint8_t* place = data_.data() + row / kBlockRows * block_bytes() + 4 * (row % kBlockRows);
-  for (std::size_t g = 0; g < groups_; ++g) std::fill_n(place + g * 64, 4, std::uint8_t{0});
+  std::uint8_t* const place = line(row);
+  store(place, kNoRow);
+  for (std::size_t g = 1; g <= groups_; ++g) store(place + g * 64, 0);
+  inverse_norms_[row] = 0.0F;
 }
 
 std::size_t Plane::nbytes() const noexcept {
-  return data_.capacity() + bounds_.capacity() * sizeof(BlockBound) +
-         row_bounds_.capacity() * sizeof(RowBound);
+  return data_.capacity_bytes() + inverse_norms_.capacity_bytes();
 }
 
 }  // namespace facegrep::detail

@@ -1,12 +1,16 @@
 // The packed plane: the high four bits of every code, laid out so that one pass rules out most rows
 // on half the bytes, and the proof that it loses none.
 //
-// Layout. With u = c + 128, hi = u >> 4 in 0..15. A block holds 16 rows; a group of 8 dimensions of
-// a block is 64 bytes: byte 4 * lane + k (lane 0..15, k 0..3) has dimension 8g + k in its low
-// nibble and 8g + 4 + k in its high one. So a 32-bit lane of a vector belongs to one row, a dot
-// product with the query's four bytes broadcast advances 8 or 16 rows at once, and nothing is ever
-// summed across lanes. Dimensions past dim are 0 in plane and query alike; rows past the last are
-// masked out.
+// Layout. With u = c + 128, hi = u >> 4 in 0..15. A block holds 16 rows, in lines of 64 bytes: the
+// rows' bounds, then a line for each group of 8 dimensions. Byte 4 * row + k of group g (row 0..15,
+// k 0..3) has dimension 8g + k in its low nibble and 8g + 4 + k in its high one. So a 32-bit lane
+// of a vector belongs to one row, a dot product with the query's four bytes broadcast advances 8 or
+// 16 rows at once, and nothing is ever summed across lanes. Dimensions past dim are 0 in plane and
+// query alike. A bound is 4 bytes, two bfloat16 (the high half of a float32): the low half is
+// ||c|| rounded down, the high half rho, below, rounded up; they are off by less than 2^-7 and cost
+// a scan one line a block, in its stream. (Bounds of whole blocks, tried first, let 62 % of all
+// blocks of 1M face-like rows pass at 0.48, and each then read 128 bytes of exact bounds elsewhere;
+// rows' bounds of 2 bytes would save 3 % of the stream at 128-d, and need a scale a block.)
 //
 // Certificate. Take a, s, b, e of score/query.hpp and c = 16*hi - 120.5 + r, so |r| <= 7.5 in each
 // of the dim real dimensions. Then
@@ -20,51 +24,41 @@
 //
 //   E < g * ||c||,    g = 2 * (t - ||e|| - slack) / s - 2 * ||b|| * rho.
 //
-// A row is tested with its own norm and rho, once its block's bound has let it pass:
-// E * (1 / ||c||) < g. A block keeps the smallest norm and the largest rho of its rows, rounded
-// down and up. For g >= 0 the smallest norm gives the lowest cut; for g < 0 the largest norm that
-// there can be does, 127*sqrt(dim) (128 for codes that were not made by quantize). A block whose
-// rho exceeds 4 is never discarded.
+// With g >= 0 the test stays right for a smaller norm and a larger rho, which is what is kept. With
+// g < 0 it would need a larger norm; such rows are never discarded: it takes a cut below
+// s*||b||*rho + ||e||, some 0.12 at 128 dimensions, at which most rows are close to reaching it.
 //
-// Slack. The comparisons are made in float32. In units of the score: float(E) errs by 2^-24 of
-// s*|E|/(2||c||) <= ||s*b|| * (1 + rho) <= 1.26 * 5 = 6.3; the two terms of g are at most 1.3
-// and 5.04, rounded once and twice, their difference at most 6.4 and rounded once: 17.8. A block's
-// g * norm rounds once more (6.4), which makes 30.5 units of 2^-24; a row's inverse norm and its
-// product with E each once (12.6), which makes 36.7. slack = 2^-18 is 64 of them, and float64 adds
-// less than 2^-40. For g < 0 the block's norm is taken 2^-20 larger, which is more than the
-// product's rounding.
+// Slack. The comparison is made in float32; u = 2^-24. For E <= 0 < g it errs only through g. For
+// E > 0, float(E) is at least E * (1 - u), and the rounded g * norm at most g * norm * (1 + u). In
+// units of the score (times s / 2), g >= 0 leaves base and slope * rho at most t <= 1 each; base is
+// rounded once, slope * rho twice, their difference once. That is 6 u together, and their products
+// and what float64 adds are below 2^-40. slack = 2^-20 is 16 u.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "memory/aligned.hpp"
+#include "memory/growing_array.hpp"
 #include "score/kernels.hpp"
 #include "score/query.hpp"
 
 namespace facegrep::detail {
 
-inline constexpr double kPlaneSlack = 0x1p-18;
+inline constexpr double kPlaneSlack = 0x1p-20;
 
-/// What is known of one row.
-struct RowBound {
-  float inverse_norm;  // 1 / ||code||, rounded once
-  float residual;      // rho, rounded up; infinity: never discard
-};
-
-/// The query as the plane's kernels take it. Rebuild `limit` with set_cut() as the cut rises.
+/// A query as the plane's kernels take it, but for its code.
 struct PlaneQuery {
-  std::vector<std::int8_t> code;  // b, padded with zeros to whole groups
-  std::int32_t offset;            // 241 * sum(b)
-  double half_scale;              // s / 2
-  double residual_norm;           // ||e||
-  float slope;                    // 2 * ||b||
-  float base;                     // 2 * (t - ||e|| - slack) / s
-  void set_cut(double cut) noexcept;
+  double half_scale;     // s / 2
+  double residual_norm;  // ||e||
+  PlaneCut cut;  // offset = 241 * sum(b), slope = 2 * ||b||, base = 2 * (t - ||e|| - slack) / s
+
+  explicit PlaneQuery(const Query& query);
+  void set_cut(double cut_score) noexcept;
 };
 
-PlaneQuery prepare_plane_query(const Query& query);
+/// The codes of `count` queries of one dim side by side, (groups, count, 8), padded with zeros.
+std::vector<std::int8_t> side_by_side(const Query* queries, std::size_t count);
 
 /// The plane of a library's rows, in their order.
 class Plane {
@@ -72,42 +66,40 @@ class Plane {
   explicit Plane(std::size_t dim);
 
   std::size_t groups() const noexcept { return groups_; }
-  std::size_t block_bytes() const noexcept { return groups_ * 64; }
-  std::size_t blocks() const noexcept { return bounds_.size(); }
-  const std::uint8_t* block(std::size_t b) const noexcept {
-    return data_.data() + b * block_bytes();
+  std::size_t block_bytes() const noexcept { return (1 + groups_) * 64; }
+  const std::uint8_t* data() const noexcept { return data_.data(); }
+  /// 1 / ||code||, rounded once.
+  float inverse_norm(std::size_t row) const noexcept { return inverse_norms_[row]; }
+  /// Brings what inverse_norm() reads into the cache.
+  void ask_for_norm(std::size_t row) const noexcept {
+    __builtin_prefetch(inverse_norms_.data() + row);
   }
-  const BlockBound* bounds() const noexcept { return bounds_.data(); }
-  const RowBound& row(std::size_t r) const noexcept { return row_bounds_[r]; }
-  /// No code of dim dimensions is longer, 2^-20 included; see the certificate.
-  float largest_norm() const noexcept { return largest_norm_; }
 
   void reserve(std::size_t rows);
   /// Adds the next row. Call reserve() before.
   void append(const std::int8_t* code, double norm) noexcept;
-  /// Overwrites a row's nibbles. Its block's bound stays: it only is a little looser.
+  /// Overwrites a row's nibbles and bounds.
   void wipe(std::size_t row) noexcept;
   std::size_t nbytes() const noexcept;
 
  private:
+  std::uint8_t* line(std::size_t row) noexcept {
+    return data_.data() + row / kBlockRows * block_bytes() + row % kBlockRows * 4;
+  }
+
   std::size_t dim_;
   std::size_t groups_;
-  float largest_norm_;
-  std::size_t rows_ = 0;
-  AlignedVector<std::uint8_t> data_;  // (blocks, groups, 64)
-  std::vector<BlockBound> bounds_;    // (blocks)
-  std::vector<RowBound> row_bounds_;  // (rows)
+  GrowingArray<std::uint8_t> data_;    // (blocks, 1 + groups, 64)
+  GrowingArray<float> inverse_norms_;  // (rows)
 };
 
-/// Whether the row's own bound leaves it in, given its E.
-inline bool reaches(const PlaneScan& scan, std::int32_t e, const RowBound& row) noexcept {
-  return !(static_cast<float>(e) * row.inverse_norm < scan.base - scan.slope * row.residual);
-}
-
-/// The two together, for the kernels; valid as long as both.
-inline PlaneScan plane_scan(const Plane& plane, const PlaneQuery& query) noexcept {
-  return {query.code.data(), plane.groups(), query.offset,
-          query.slope,       query.base,     plane.largest_norm()};
+/// Calls f(row) for each row, ascending.
+template <typename F>
+void for_each_row(const BlockRows& block, F&& f) {
+  for (std::uint32_t left = block.rows; left != 0; left &= left - 1) {
+    f(block.block * static_cast<std::uint32_t>(kBlockRows) +
+      static_cast<std::uint32_t>(__builtin_ctz(left)));
+  }
 }
 
 }  // namespace facegrep::detail

@@ -15,35 +15,53 @@ void dot_rows(const int8_t* query, const int8_t* codes, const uint32_t* rows, si
   }
 }
 
-// Writes E and the lanes of a block.
-void scan_block(const PlaneScan& scan, const uint8_t* block, const BlockBound& bound,
-                BlockHit& hit) {
+float float_of(uint32_t bits) {
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// Whether E < g * norm, with g >= 0: the certificate of score/plane.hpp, in float32 without
+// contraction.
+bool is_ruled_out(const PlaneCut& cut, int32_t e, uint32_t bound) {
+  const float norm = float_of(bound << 16);
+  const float residual = float_of(bound & 0xFFFF0000U);
+  const float g = cut.base - cut.slope * residual;
+  return g >= 0.0F && static_cast<float>(e) < g * norm;
+}
+
+// The rows of a block that are not ruled out. code (groups, stride, 8)
+uint32_t scan_block(const PlaneCut& cut, const int8_t* code, size_t groups, size_t stride,
+                    const uint8_t* block) {
+  uint32_t bounds[kBlockRows];
+  __builtin_memcpy(bounds, block, sizeof bounds);
   int32_t dots[kBlockRows] = {};
-  for (size_t g = 0; g < scan.groups; ++g) {
+  for (size_t g = 0; g < groups; ++g, code += 8 * stride) {
     for (size_t i = 0; i < 64; ++i) {
-      const int32_t byte = block[g * 64 + i];
-      dots[i / 4] += (byte & 15) * scan.code[g * 8 + i % 4];
-      dots[i / 4] += (byte >> 4) * scan.code[g * 8 + 4 + i % 4];
+      const int32_t byte = block[(1 + g) * 64 + i];
+      dots[i / 4] += (byte & 15) * code[i % 4];
+      dots[i / 4] += (byte >> 4) * code[4 + i % 4];
     }
   }
-  const float cut = block_cut(scan, bound);
-  hit.lanes = 0;
-  for (size_t lane = 0; lane < kBlockRows; ++lane) {
-    hit.e[lane] = 32 * dots[lane] - scan.offset;
-    hit.lanes |= static_cast<uint32_t>(!(static_cast<float>(hit.e[lane]) < cut)) << lane;
+  uint32_t rows = 0;
+  for (size_t row = 0; row < kBlockRows; ++row) {
+    const int32_t e = 32 * dots[row] - cut.offset;
+    rows |= static_cast<uint32_t>(!is_ruled_out(cut, e, bounds[row])) << row;
   }
+  return rows;
 }
 
 template <size_t kQueries>
-void scan_plane(const PlaneScan* scans, const uint8_t* plane, const BlockBound* bounds,
-                size_t blocks, BlockHit* hits, size_t* counts) noexcept {
+void scan_plane(const PlaneScan& scan, const uint8_t* plane, const BlockRows* from, size_t count,
+                BlockRows* left, size_t* left_counts) noexcept {
   for (size_t q = 0; q < kQueries; ++q) {
-    counts[q] = 0;
-    for (size_t b = 0; b < blocks; ++b) {
-      BlockHit hit;
-      hit.block = static_cast<uint32_t>(b);
-      scan_block(scans[q], plane + b * scans[q].groups * 64, bounds[b], hit);
-      if (hit.lanes != 0) hits[q * blocks + counts[q]++] = hit;
+    left_counts[q] = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const uint8_t* block = plane + from[i].block * (1 + scan.groups) * 64;
+      const uint32_t rows =
+          from[i].rows & scan_block(scan.cuts[q], scan.codes + 8 * q, scan.groups, kQueries, block);
+      left[q * count + left_counts[q]] = {from[i].block, rows};
+      left_counts[q] += rows != 0;
     }
   }
 }

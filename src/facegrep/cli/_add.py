@@ -91,6 +91,7 @@ def add(
                 "added": result.added,
                 "unchanged": result.unchanged,
                 "faces": result.faces,
+                "provider": result.provider,
                 "failed": [{"path": path, "error": error} for path, error in failed],
             }
         )

@@ -80,6 +80,8 @@ def _value_of(file: Path) -> str:
         raise typer.BadParameter(f"cannot read {file}: {reason}", param_hint="KEY=@FILE") from error
     if len(content) > MAX_BYTES:
         raise typer.BadParameter(f"{file} is too large", param_hint="KEY=@FILE")
+    if not content:  # an empty value would be a parameter not given
+        raise typer.BadParameter(f"{file} is empty", param_hint="KEY=@FILE")
     try:
         return content.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:

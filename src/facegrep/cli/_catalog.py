@@ -115,6 +115,7 @@ def delete(
     """
     import facegrep
 
+    facegrep.open(store, readonly=True).close()  # for writing, it would be created
     with facegrep.open(store) as engine:
         deleted = engine.delete(library, media_ids=media_ids)
     if as_json:

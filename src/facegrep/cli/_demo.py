@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,26 +56,27 @@ def demo(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="For its store and its page.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder of its page, found.html.")
     ] = Path("build/demo"),
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
 ) -> None:
     """Add photos, search with photos that were not added, print and show what was found.
 
-    Four portraits go into a new library. Then two of the people are searched for with a photo
-    taken years later, at the Python door and at the ICE door. Last comes a page to look at.
+    Four portraits go into a new store, which is gone at the end. Then two of the people are
+    searched for with a photo taken years later, at the Python door and at the ICE door. Last comes
+    a page to look at.
     """
     folder = (portraits or _checkout_portraits()).absolute()
     absent = [name for name in (*ADDED, *SEARCHED) if not (folder / name).is_file()]
     if absent:
         raise FacegrepError(f"{folder} lacks {', '.join(absent)}: name the folder of the portraits")
-    store = out / "store"
-    shutil.rmtree(store, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     page = (out / "found.html").absolute()
     watch = _Stopwatch()
-    _run(folder, store, page, watch, device, precision)
+    # Beside the page and not in /tmp, which may be memory: a commit there costs nothing.
+    with tempfile.TemporaryDirectory(prefix="store-", dir=out) as store:
+        _run(folder, Path(store), page, watch, device, precision)
     _heading("how long it took")
     show_table(["stage", "time"], watch.stages, numbers=frozenset({"time"}))
     _heading("to look at")

@@ -39,7 +39,8 @@ def doctor(
 ) -> None:
     """Show what runs here: CPU tier, provider, models and hashes, SQLite, the store's health.
 
-    Nothing is changed or downloaded. The exit code is 1 when something needs mending.
+    Nothing in the store is changed, nothing is downloaded. The exit code is 1 when something needs
+    mending.
     """
     findings = [*_software(), *_vision(), *_store(store)]
     if as_json:

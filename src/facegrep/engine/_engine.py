@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from facegrep._arguments import check_choice, shown
 from facegrep._errors import AlreadyExistsError, InvalidArgumentError
 from facegrep._names import check_name
 from facegrep.engine._face_index import IndexingOperations
@@ -154,6 +155,8 @@ def open(
 
     Raises
     ------
+    InvalidArgumentError
+        Names the argument.
     StoreNotFound
         There is no store, and `readonly`.
     StoreCorrupt
@@ -163,16 +166,16 @@ def open(
     StoreError
         It cannot be made or read, or is on a network filesystem.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise InvalidArgumentError(f"device: expected 'auto', 'cpu' or 'cuda', got {device!r}")
-    if precision not in ("fp32", "int8"):
-        raise InvalidArgumentError(f"precision: expected 'fp32' or 'int8', got {precision!r}")
+    check_choice(device, "device", ("auto", "cpu", "cuda"))
+    check_choice(precision, "precision", ("fp32", "int8"))
+    if precision == "int8" and device == "cuda":
+        raise InvalidArgumentError("precision: 'int8' runs on the CPU only; use 'fp32' for 'cuda'")
     try:
         directory = Path(path).absolute()
     except TypeError:
         directory = None
     if directory is None or "\0" in str(directory):
-        raise InvalidArgumentError(f"path: expected that of a directory, got {path!r:.80}")
+        raise InvalidArgumentError(f"path: expected that of a directory, got {shown(path)}")
     store = Store.open(directory, readonly=readonly, on_create=_first_library)
     return Engine(Shared(store, device, precision), DEFAULT_ACCOUNT)
 

@@ -48,7 +48,8 @@ class IndexingOperations(EngineCore):
         status
             ``"active"``, ``"deactive"``, or ``None`` for none.
         fetch
-            Gets the bytes of sources that are URLs; without it they cannot be read again.
+            Gets the bytes of sources that are URLs; without it, or where it raises, they cannot be
+            read again. Called in several threads at once.
 
         Returns
         -------
@@ -108,7 +109,12 @@ class IndexingOperations(EngineCore):
                 store.set_analyses(library, group)
                 group = []
         store.set_analyses(library, group)
-        return IndexingReport(analysed=analysed, faces=faces, failed=tuple(failed))
+        return IndexingReport(
+            analysed=analysed,
+            faces=faces,
+            failed=tuple(failed),
+            provider=analyzer.provider if analyzer is not None and analysed else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +149,20 @@ class _Reader:
             return read_picture(source)
         if self.fetch is None:
             raise _cannot("its source is a URL, and nothing to fetch it with was given")
-        return read_picture(self.fetch(source))
+        return read_picture(_fetched(self.fetch, source))
+
+
+def _fetched(fetch: Callable[[str], bytes], url: str) -> bytes:
+    """Call the caller's function: one source that it does not get must not stop the others."""
+    try:
+        content: object = fetch(url)
+    except PictureError:
+        raise
+    except Exception as error:
+        raise _cannot("its source could not be fetched") from error
+    if not isinstance(content, bytes):  # a str would be a path, read in the URL's place
+        raise _cannot(f"fetch gave {type(content).__name__} for its source, not bytes")
+    return content
 
 
 def _cannot(reason: str) -> PictureError:

@@ -87,12 +87,12 @@ class Group:
         if self._progress is not None:
             self._progress(self._taken, self._total)
 
-    def result(self) -> AddManyResult:
-        """Return what became of all."""
+    def result(self, provider: str | None) -> AddManyResult:
+        """Return what became of all, and what ran the model."""
         errors = tuple(
             (media_id, error) for _, media_id, error in sorted(self._errors, key=_number)
         )
-        return AddManyResult(self._added, self._unchanged, self._faces, errors)
+        return AddManyResult(self._added, self._unchanged, self._faces, errors, provider)
 
     def _with_note(self, error: FacegrepError) -> FacegrepError:
         error.add_note(f"{self._added} assets before it were added and are durable")

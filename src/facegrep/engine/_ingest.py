@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING, Literal
 
+from facegrep._arguments import check_choice, check_iterable
 from facegrep._errors import AlreadyExistsError, FacegrepError, InvalidArgumentError
 from facegrep._names import check_library_name
 from facegrep.engine._analysis import Work, analyse
@@ -132,6 +133,7 @@ class IngestOperations(MediaOperations):
             faces=() if asset.faces is None else stored_faces(asset.faces),
             refused=() if analysis is None else analysis.refused,
             analysed=analysis is not None,
+            provider=None if analyzer is None else analyzer.provider,
         )
 
     def add_many(
@@ -170,8 +172,8 @@ class IngestOperations(MediaOperations):
         StoreError, ModelError, OperationDeniedError
             Nothing more can be stored; the commits so far are durable.
         """
-        if on_error not in ("raise", "collect"):
-            raise InvalidArgumentError(f"on_error: expected 'raise' or 'collect', got {on_error!r}")
+        check_choice(on_error, "on_error", ("raise", "collect"))
+        check_iterable(items, "items")
         check_library_name(library)
         store = self._writable
         row = self._find(library)
@@ -179,13 +181,16 @@ class IngestOperations(MediaOperations):
         group = Group(store, row, on_error, progress, total)
         analyzer = self._analyzer_for_adding(row)
         works = _works(items, analysed=analyzer is not None)
+        provider = None
         for work in analyse(works, analyzer, functools.partial(self._select_new, row)):
             if work.error is not None:
                 group.refuse(work.media_id, work.error)
             elif work.result is not None:
                 group.take(_analysed(work.result, analyzer, work.analysis))
+            if analyzer is not None and work.analysis is not None:
+                provider = analyzer.provider
         group.commit()
-        return group.result()
+        return group.result(provider)
 
     def _analyzer_for_adding(self, library: LibraryRow) -> FaceAnalyzer | None:
         """Return what analyses pictures now; ``None`` while the face index is not active."""
@@ -199,7 +204,7 @@ class IngestOperations(MediaOperations):
             added=False,
             faces=media.faces,
             refused=(),
-            analysed=media.job is not None,
+            analysed=media.job is not None and media.job.status == "Success",
         )
 
     def _select_new(self, library: LibraryRow, batch: list[Work[ReadItem]]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from facegrep import _core
+from facegrep._arguments import shown
 from facegrep._errors import InvalidArgumentError, PictureError
 from facegrep._names import (
     check_fields,
@@ -76,7 +77,7 @@ def item_of(value: Item | Mapping[str, object]) -> Item:
     unknown = sorted(map(str, value.keys() - _NAMES))
     missing = sorted({"media_id", "source"} - value.keys())
     if unknown or missing:
-        problem = f"without {missing[0]!r}" if missing else f"with {unknown[0]!r:.80}"
+        problem = f"without {missing[0]!r}" if missing else f"with {shown(unknown[0])}"
         raise InvalidArgumentError(
             f"items: expected {', '.join(sorted(_NAMES))}, got a mapping {problem}"
         )
@@ -92,9 +93,10 @@ def check_item(item: Item) -> CheckedItem:
         Names the argument.
     """
     media_id = check_name(item.media_id, "media_id")
-    if item.media_type != "image":
+    media_type: object = item.media_type  # whatever the caller gave
+    if not isinstance(media_type, str) or media_type != "image":
         raise InvalidArgumentError(
-            f"media_type: expected 'image', got {item.media_type!r:.80}; of videos and audio only "
+            f"media_type: expected 'image', got {shown(media_type)}; of videos and audio only "
             "vectors can be added (add_vectors)"
         )
     custom = check_fields(item.fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facegrep._arguments import check_count, check_threshold
+from facegrep._arguments import check_count, check_threshold, shown
 from facegrep._errors import InvalidArgumentError, ModelMismatchError
 from facegrep._names import check_library_name, check_text
 from facegrep.engine._results import Library
@@ -134,12 +134,12 @@ def check_face_index(status: object) -> FaceIndexStatus:
     """Check the state of a face index."""
     if status is None:
         return None
-    if status == "active":
+    if isinstance(status, str) and status == "active":
         return "active"
-    if status == "deactive":
+    if isinstance(status, str) and status == "deactive":
         return "deactive"
     raise InvalidArgumentError(
-        f"face index: expected 'active', 'deactive' or None, got {status!r:.80}"
+        f"face index: expected 'active', 'deactive' or None, got {shown(status)}"
     )
 
 

@@ -56,7 +56,10 @@ def cut_page(store: Store, answer: Answer, offset: int, limit: int) -> Page:
             row = live[ordinal]
             box = _box(row.media_id, row.face_count, row.face_data, int(face_no))
             hits.append(Hit(row.media_id, float(score), box, row.face_count))
-    deleted = answer.total if dropped else int(np.isin(answer.ordinals, gone).sum()) if gone else 0
+    if dropped:
+        return Page(tuple(hits), 0)
+    matching = answer.ordinals if answer.matching is None else answer.matching
+    deleted = int(np.isin(gone, matching).sum()) if gone else 0  # no ordinal is gone twice
     return Page(tuple(hits), answer.total - deleted)
 
 
@@ -120,11 +123,22 @@ class Answers:
             What was searched for.
         answer
             Kept whole, not its page alone.
+
+        Raises
+        ------
+        NotFoundError
+            No such library.
+        InvalidArgumentError
+            Names the argument; an answer without a threshold, which is not whole.
         """
         check_library_name(library)
         for value, argument in ((condition, "condition"), (url_sha256, "url_sha256")):
             if len(value) != _SHA256_BYTES:
                 raise InvalidArgumentError(f"{argument}: expected {_SHA256_BYTES} bytes")
+        if answer.answer.matching is not None:
+            raise InvalidArgumentError(
+                "answer: expected one with a threshold; without it not every match is known"
+            )
         kept = KeptAnswer(condition, embedding, answer.threshold, answer.answer)
         self._kept.put(self._account, check_name(token, "token"), url_sha256, kept)
 
@@ -148,10 +162,21 @@ class Answers:
             _cut=lambda answer, offset, limit: cut_page(self._store, answer, offset, limit),
         )
 
-    def embedding_of(self, library: str, url_sha256: bytes) -> NDArray[np.float32] | None:
-        """Return what was last embedded for a URL, while a token of it lives."""
+    def embedding_of(
+        self, library: str, token: str, url_sha256: bytes
+    ) -> NDArray[np.float32] | None:
+        """Return what a token, while it lives, last searched for, if that came from this URL.
+
+        Another token looks at the URL anew: there may be another picture by now.
+
+        Raises
+        ------
+        NotFoundError
+            No such library.
+        """
+        check_name(token, "token")
         library_id = self._library_id(library)
-        return self._kept.embedding_of(self._account, library_id, url_sha256)
+        return self._kept.embedding_of(self._account, library_id, token, url_sha256)
 
     @property
     def _kept(self) -> AnswerStore:

@@ -148,7 +148,10 @@ class AddResult:
     faces, refused
         Faces kept, and faces seen but not kept (empty when the asset was there already).
     analysed
-        ``False`` while the library's face index is not active: stored, not searchable yet.
+        ``False`` while the library's face index is not active: stored, not searchable yet; also of
+        an asset that was there already and whose analysis failed.
+    provider
+        What ran the model, as its session says; ``None`` when this call analysed nothing.
     """
 
     media_id: str
@@ -156,6 +159,7 @@ class AddResult:
     faces: tuple[StoredFace, ...]
     refused: tuple[RefusedFace, ...]
     analysed: bool
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +174,15 @@ class AddManyResult:
         Faces stored.
     errors
         ``(media_id, error)`` of each item left out, in the order of the items.
+    provider
+        What ran the model, as its session says; ``None`` when this call analysed nothing.
     """
 
     added: int
     unchanged: int
     faces: int
     errors: tuple[tuple[str, FacegrepError], ...] = ()
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +197,15 @@ class IndexingReport:
         ``(media_id, reason)`` of each asset that can no longer be analysed; its job is Fail.
     erased
         Faces whose vectors were overwritten by this call.
+    provider
+        What ran the model, as its session says; ``None`` when this call analysed nothing.
     """
 
     analysed: int = 0
     faces: int = 0
     failed: tuple[tuple[str, str], ...] = ()
     erased: int = 0
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class SearchOperations(EngineCore):
         Everything that any process had made durable when the call began is seen.
         """
         check_library_name(library)
-        compile_where(where)  # before a picture is looked at
+        conditions = compile_where(where)  # before a picture is looked at
         first, count = check_count(offset, "offset"), check_count(limit, "limit")
         row = self._find(library)
         _require_active(row)
@@ -121,7 +121,9 @@ class SearchOperations(EngineCore):
                 query.embedding, threshold=required, limit=count, offset=first, where=where
             )
             seq = now.seq
-        core = found._core
+            core = found._core
+            # What is deleted later is subtracted from the total, so it must be known what counted.
+            matching = faces._core.keys(conditions) if core.total > len(core) else None
         answer = Answer(
             library_id=now.id,
             seq=seq,
@@ -129,6 +131,7 @@ class SearchOperations(EngineCore):
             scores=core.scores.astype(np.float32),
             faces=core.faces.astype(np.int32),
             total=core.total,
+            matching=matching,
         )
         page = self._cut(answer, first, count)
         return SearchResult(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from facegrep import _core
+from facegrep._arguments import shown
 from facegrep._errors import (
     AlreadyExistsError,
     FacegrepError,
@@ -295,7 +296,7 @@ def _checked_value(name: str, value: object) -> int | str | None:
     if name == "mediaType":
         if value is not None and not (isinstance(value, str) and value in _MEDIA_TYPES):
             raise InvalidArgumentError(
-                f"{argument}: expected {', '.join(_MEDIA_TYPES)} or None, got {value!r:.80}"
+                f"{argument}: expected {', '.join(_MEDIA_TYPES)} or None, got {shown(value)}"
             )
         return check_optional_name(value, argument)
     return check_field(name, value)

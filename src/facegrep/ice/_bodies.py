@@ -1,4 +1,4 @@
-"""The JSON parameters that change something: MsgBody, SearchLibConfig, IndexConfig."""
+"""The JSON parameters of what changes something: MsgBody, SearchLibConfig and the like."""
 
 from __future__ import annotations
 
@@ -41,6 +41,12 @@ class SearchLibConfig(JsonObject, frozen=True):
     faceGroupIds: Annotated[str, Meta(max_length=256)] = ""
 
 
+class ImagesInput(JsonObject, frozen=True):
+    """The pictures that a camera took."""
+
+    images: list[str]
+
+
 class IndexConfig(JsonObject, frozen=True):
     """Settings of an index; the face index has none."""
 
@@ -64,6 +70,11 @@ def read_library_config(raw: str) -> str:
         )
     check_text(raw, "config")
     return raw
+
+
+def read_images_input(raw: str) -> ImagesInput:
+    """Read ImagesInput."""
+    return read_json(raw, ImagesInput)
 
 
 def read_index_config(raw: str) -> IndexConfig:

@@ -45,7 +45,10 @@ def read_json(raw: str, kind: type[T]) -> T:
     try:
         value = msgspec.json.decode(raw, type=kind)
     except msgspec.DecodeError as error:
-        raise InvalidArgumentError(f"{error}") from error
+        reason = str(error)
+        if "truncated" in reason:  # msgspec says so of both
+            reason = "the JSON ends early, or holds half of a surrogate pair"
+        raise InvalidArgumentError(reason) from error
     json.loads(raw, object_pairs_hook=_refuse_duplicates)
     return value
 

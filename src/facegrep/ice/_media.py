@@ -22,6 +22,9 @@ def insert_media(context: Context, request: requests.InsertMediaToSearchLib) -> 
     if request.media_type == "video":
         reason = "video cannot be inserted yet, and is the default: say MediaType=image"
         raise invalid_parameter("MediaType", reason)
+    if request.images_input is not None:
+        reason = "it goes with MediaType=video in a camera's library, and video is not built yet"
+        raise invalid_parameter("ImagesInput", reason)
     library = context.engine.library(request.search_lib_name)  # before anything is fetched
     media_id = request.media_id or uuid.uuid4().hex
     data, origin = context.sources.read(request.input)

@@ -47,6 +47,7 @@ Filters = Annotated[Mapping[str, _filters.Condition], _reads(_filters.read_custo
 UtcCreate = Annotated[Mapping[str, int] | None, _reads(_filters.read_utc_create)]
 LibraryConfig = Annotated[str | None, _reads(_bodies.read_library_config)]
 MsgBody = Annotated[_bodies.MsgBody, _reads(_bodies.read_msg_body)]
+ImagesInput = Annotated[_bodies.ImagesInput | None, _reads(_bodies.read_images_input)]
 IndexConfig = Annotated[_bodies.IndexConfig | None, _reads(_bodies.read_index_config)]
 IndexStatus = Annotated[Literal["Active", "Deactive"] | None, _one_of("Active", "Deactive")]
 IndexType = Annotated[
@@ -160,6 +161,7 @@ class InsertMediaToSearchLib(Request, frozen=True):
     media_type: InsertedMediaType = "video"
     msg_body: MsgBody = _bodies.MsgBody()
     namespace: OptionalName = None
+    images_input: ImagesInput = None
 
 
 class UpdateMediaToSearchLib(Request, frozen=True):
@@ -172,10 +174,14 @@ class UpdateMediaToSearchLib(Request, frozen=True):
 
 
 class DeleteMediaFromSearchLib(Request, frozen=True):
-    """Take one asset out of a library; `namespace` must be the one that it has."""
+    """Take one asset out of a library; `namespace` must be the one that it has.
+
+    The vendor gives `msg_body` no meaning here: it is checked, and that is all.
+    """
 
     media_id: MediaId
     search_lib_name: LibraryName = DEFAULT_LIBRARY
+    msg_body: MsgBody = _bodies.MsgBody()
     namespace: OptionalName = None
 
 

@@ -49,7 +49,7 @@ def _fresh_page(
 ) -> SearchResult:
     answers = context.engine.answers
     url_sha256 = sha256(request.person_image_url.encode()).digest()
-    known = answers.embedding_of(request.search_lib_name, url_sha256)
+    known = answers.embedding_of(request.search_lib_name, request.face_search_token, url_sha256)
     result = context.engine.search(
         request.search_lib_name,
         None if known is not None else read_picture(),

@@ -26,6 +26,8 @@ class Answer:
         int32 ``(n,)``: ``face_no`` of each asset's best face.
     total
         Assets that match; more than ``n`` only without a threshold.
+    matching
+        int64 ``(total,)``, in no order: the assets that match, where there are more than ``n``.
     """
 
     library_id: int
@@ -34,3 +36,4 @@ class Answer:
     scores: NDArray[np.float32]
     faces: NDArray[np.int32]
     total: int
+    matching: NDArray[np.int64] | None = None

@@ -150,15 +150,15 @@ class AnswerStore:
         return None if found is None else _kept(_checked(found))
 
     def embedding_of(
-        self, account: str, library_id: int, url_sha256: bytes
+        self, account: str, library_id: int, token: str, url_sha256: bytes
     ) -> NDArray[np.float32] | None:
-        """Find the embedding last searched for under a URL, while a token of it lives."""
+        """Find what a token, while it lives, last searched for, if that came from this URL."""
         query = (
-            "SELECT * FROM answer WHERE account = ? AND library_id = ? AND url_sha256 = ?"
-            " AND expires_ms > ? ORDER BY created_ms DESC LIMIT 1"
+            "SELECT * FROM answer WHERE account = ? AND library_id = ? AND token = ?"
+            " AND url_sha256 = ? AND expires_ms > ?"
         )
         with self._database.read() as connection:
-            key = (account, library_id, url_sha256, _now_ms())
+            key = (account, library_id, token, url_sha256, _now_ms())
             found = connection.execute(query, key).fetchone()
         return None if found is None else _kept(_checked(found)).embedding
 

@@ -1,4 +1,7 @@
-"""onnxruntime: imported late, diagnosed when it is not whole, asked for a device, kept silent."""
+"""onnxruntime: imported late, diagnosed when not whole, asked for a device, kept silent.
+
+Silent in both senses: nothing on stdout, and nothing sent to its maker (`onnxruntime`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import importlib
 import importlib.metadata
 import io
 import os
+import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Literal, Protocol
@@ -68,20 +72,30 @@ def package_problem() -> str | None:
 
 
 def onnxruntime() -> ModuleType:
-    """Import onnxruntime.
+    """Import onnxruntime, without its telemetry.
 
     Raises
     ------
     ModelError
         It is not installed, or an empty folder is left of it: uninstalling one of its two
         packages takes the files of the other along.
+
+    Notes
+    -----
+    From 1.29 on, loading its Linux wheels starts a thread that reports the models and the machine
+    over the network, under an id that it keeps in the user's cache folder. The variable is read
+    once, when it loads, and is the only way to have none of that. Where the program had loaded it
+    before, what remains is to ask for no further events: those about our models among them.
     """
+    if "onnxruntime" not in sys.modules:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         module = importlib.import_module("onnxruntime")
     except ImportError as error:
         raise ModelError(package_problem() or f"onnxruntime does not load: {error}") from error
     if not hasattr(module, "InferenceSession"):
         raise ModelError(f"the package onnxruntime has been emptied; {_REINSTALL}")
+    module.disable_telemetry_events()
     return module
 
 

@@ -203,7 +203,7 @@ def test_answers_belong_to_their_account_and_library_incarnation(engine: facegre
     engine.drop_library("lib")
     engine.create_library("lib", dim=DIM, threshold=0.0)
     assert engine.answers.get("lib", "token") is None
-    with engine._shared.store._session.read() as connection:
+    with engine._shared.store.session.read() as connection:
         assert connection.execute("SELECT count(*) FROM answer").fetchone() == (0,)
 
 
@@ -257,7 +257,7 @@ def test_a_damaged_session_is_said_and_the_catalog_still_answers(
 ) -> None:
     fill(engine, 5)
     put(engine, "token")
-    with engine._shared.store._session.write() as transaction:
+    with engine._shared.store.session.write() as transaction:
         assert transaction.seq
         transaction.connection.execute("UPDATE answer SET scores = x'00'")
     with pytest.raises(facegrep.StoreCorrupt, match=r"session\.db"):

@@ -161,7 +161,7 @@ def test_a_failed_segment_is_not_trusted_even_where_that_cannot_be_noted(
         def seal(*_: object) -> None:
             raise facegrep.StoreFull("the catalog cannot grow either")
 
-        patch.setattr("facegrep.store._libraries.seal_segment", seal)
+        patch.setattr("facegrep.store._segment_rows.seal_segment", seal)
         with pytest.raises(facegrep.StoreFull, match="nothing of this batch"):
             engine.add_vectors("lib", ["lost"], np.eye(8)[1:2])
     engine.add_vectors("lib", ["after"], np.eye(8)[2:3])

@@ -15,8 +15,8 @@
     ├── StoreError (RuntimeError)              the store on disk
     │   ├── StoreNotFound                      there is none, and this call does not create one
     │   ├── StoreBusy                          another writer held the lock until the timeout
-    │   ├── StoreCorrupt                       bytes on disk are not what was written
-    │   ├── StoreVersionError                  written by a newer facegrep; .found, .supported
+    │   ├── StoreCorrupt                       bytes are not what was written; .library, .block
+    │   ├── StoreVersionError                  written by another facegrep; .found, .supported
     │   ├── StoreReadOnly                      a write through a readonly engine
     │   ├── StoreClosed                        used after close
     │   ├── StoreFull                          the disk is full, or refuses to grow
@@ -103,16 +103,31 @@ class StoreBusy(StoreError):
 
 
 class StoreCorrupt(StoreError):
-    """Bytes on disk are not what was written."""
+    """Bytes on disk are not what was written.
+
+    Attributes
+    ----------
+    library
+        The library that is damaged; ``None`` when it is not one alone. Others still answer.
+    block
+        ``(file, number)`` of the damaged block of vectors, if it is one.
+    """
+
+    def __init__(
+        self, message: str, *, library: str | None = None, block: tuple[str, int] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.library = library
+        self.block = block
 
 
 class StoreVersionError(StoreError):
-    """The store was written by a newer facegrep.
+    """The store was written by a newer facegrep, or by an older one and must be upgraded first.
 
     Attributes
     ----------
     found, supported
-        Schema versions: the store's, and the newest that this facegrep reads.
+        Schema versions: the store's, and the one that this facegrep reads.
     """
 
     def __init__(self, message: str, *, found: int, supported: int) -> None:

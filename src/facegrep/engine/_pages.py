@@ -11,7 +11,7 @@ from facegrep._arguments import check_count
 from facegrep._errors import InvalidArgumentError, StoreCorrupt
 from facegrep._names import check_library_name, check_name
 from facegrep.engine._results import Hit, Page
-from facegrep.store import KeptAnswer, find_hits, find_library, read_tombstones, unpack_faces
+from facegrep.store import KeptAnswer, find_library, find_ordinals, read_tombstones, unpack_faces
 from facegrep.vision import Box
 
 if TYPE_CHECKING:
@@ -43,18 +43,19 @@ def cut_page(store: Store, answer: Answer, offset: int, limit: int) -> Page:
     chosen = slice(first, first + count)
     ordinals = answer.ordinals[chosen].tolist()
     with store.catalog.read() as connection:
-        live = find_hits(connection, answer.library_id, ordinals)
+        rows = find_ordinals(connection, answer.library_id, ordinals)
         gone = read_tombstones(connection, answer.library_id, answer.seq)
         dropped = not connection.execute(
             "SELECT count(*) FROM library WHERE id = ?", (answer.library_id,)
         ).fetchone()[0]
+    live = {row.ordinal: row for row in rows}
     hits = []
-    rows = zip(ordinals, answer.scores[chosen], answer.faces[chosen], strict=True)
-    for ordinal, score, face_no in rows:
+    places = zip(ordinals, answer.scores[chosen], answer.faces[chosen], strict=True)
+    for ordinal, score, face_no in places:
         if ordinal in live:
-            media_id, face_count, data = live[ordinal]
-            box = _box(media_id, face_count, data, int(face_no))
-            hits.append(Hit(media_id, float(score), box, face_count))
+            row = live[ordinal]
+            box = _box(row.media_id, row.face_count, row.face_data, int(face_no))
+            hits.append(Hit(row.media_id, float(score), box, row.face_count))
     if dropped:
         return Page(tuple(hits), 0)
     matching = answer.ordinals if answer.matching is None else answer.matching

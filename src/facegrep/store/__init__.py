@@ -11,6 +11,7 @@ from facegrep.store._changes import (
     read_changed_assets,
     read_tombstones,
 )
+from facegrep.store._core import now_ms
 from facegrep.store._faces import FACE_VALUES, unpack_faces
 from facegrep.store._libraries import (
     MAX_DIM,
@@ -22,14 +23,14 @@ from facegrep.store._libraries import (
     same_library,
 )
 from facegrep.store._media import (
-    find_hits,
     find_identities,
     find_media,
+    find_ordinals,
     find_pending,
     list_media,
     list_unanalysed,
 )
-from facegrep.store._store import Store, now_ms
+from facegrep.store._store import Store
 
 __all__ = [
     "FACE_VALUES",
@@ -45,10 +46,10 @@ __all__ = [
     "MediaRow",
     "NewAsset",
     "Store",
-    "find_hits",
     "find_identities",
     "find_library",
     "find_media",
+    "find_ordinals",
     "find_pending",
     "insert_library",
     "library_ids",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from facegrep._errors import StoreCorrupt
 from facegrep.store._answer import Answer
+from facegrep.store._checksum import checked, with_checksum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +43,29 @@ class KeptAnswer:
     embedding: NDArray[np.float32]
     threshold: float | None
     answer: Answer
+
+
+class AnswerRow(NamedTuple):
+    """An answer in the database: its columns there, in their order, but the checksum."""
+
+    account: str
+    library_id: int
+    token: str
+    created_ms: int
+    expires_ms: int
+    size_bytes: int
+    condition: bytes
+    url_sha256: bytes
+    threshold: float | None
+    seq: int
+    total: int
+    embedding: bytes
+    ordinals: bytes
+    scores: bytes
+    faces: bytes
+
+
+_INSERT: Final = f"INSERT INTO answer VALUES ({', '.join('?' * (len(AnswerRow._fields) + 1))})"
 
 
 class AnswerStore:
@@ -99,60 +123,44 @@ class AnswerStore:
             )
             if size > self.max_bytes:
                 return
-            connection.execute(
-                f"INSERT INTO answer VALUES ({', '.join('?' * 15)})",
-                (
-                    account,
-                    answer.library_id,
-                    token,
-                    now_ms,
-                    now_ms + round(self.lifetime_s * 1000),
-                    size,
-                    kept.condition,
-                    url_sha256,
-                    kept.threshold,
-                    answer.seq,
-                    answer.total,
-                    *blobs,
-                ),
+            row = AnswerRow(
+                account,
+                answer.library_id,
+                token,
+                now_ms,
+                now_ms + round(self.lifetime_s * 1000),
+                size,
+                kept.condition,
+                url_sha256,
+                kept.threshold,
+                answer.seq,
+                answer.total,
+                *blobs,
             )
+            connection.execute(_INSERT, with_checksum(row))
 
     def get(self, account: str, library_id: int, token: str) -> KeptAnswer | None:
         """Find a token's answer, while it lives."""
         query = (
-            "SELECT condition, threshold, seq, total, embedding, ordinals, scores, faces"
-            " FROM answer WHERE account = ? AND library_id = ? AND token = ? AND expires_ms > ?"
+            "SELECT * FROM answer"
+            " WHERE account = ? AND library_id = ? AND token = ? AND expires_ms > ?"
         )
         with self._database.read() as connection:
-            row = connection.execute(query, (account, library_id, token, _now_ms())).fetchone()
-        if row is None:
-            return None
-        condition, threshold, seq, total, embedding, *blobs = row
-        try:
-            ordinals, scores, faces = map(np.frombuffer, blobs, ("<i8", "<f4", "<i4"))
-            if not len(ordinals) == len(scores) == len(faces) <= total:
-                raise ValueError("columns of different lengths")
-            return KeptAnswer(
-                condition=condition,
-                embedding=np.frombuffer(embedding, "<f4").astype(np.float32),
-                threshold=threshold,
-                answer=Answer(library_id, seq, ordinals, scores, faces, total),
-            )
-        except (TypeError, ValueError) as error:
-            raise StoreCorrupt(f"session.db: the answer of token {token!r}: {error}") from error
+            found = connection.execute(query, (account, library_id, token, _now_ms())).fetchone()
+        return None if found is None else _kept(_checked(found))
 
     def embedding_of(
         self, account: str, library_id: int, token: str, url_sha256: bytes
     ) -> NDArray[np.float32] | None:
         """Find what a token, while it lives, last searched for, if that came from this URL."""
         query = (
-            "SELECT embedding FROM answer WHERE account = ? AND library_id = ? AND token = ?"
+            "SELECT * FROM answer WHERE account = ? AND library_id = ? AND token = ?"
             " AND url_sha256 = ? AND expires_ms > ?"
         )
         with self._database.read() as connection:
             key = (account, library_id, token, url_sha256, _now_ms())
-            row = connection.execute(query, key).fetchone()
-        return None if row is None else np.frombuffer(row[0], "<f4").astype(np.float32)
+            found = connection.execute(query, key).fetchone()
+        return None if found is None else _kept(_checked(found)).embedding
 
     def drop_library(self, library_id: int) -> None:
         """Forget the answers of a library."""
@@ -163,6 +171,27 @@ class AnswerStore:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+
+def _checked(row: tuple[Any, ...]) -> AnswerRow:
+    return AnswerRow(*checked(row, "answer (session.db)")[:-1])
+
+
+def _kept(row: AnswerRow) -> KeptAnswer:
+    try:
+        ordinals = np.frombuffer(row.ordinals, "<i8")
+        scores = np.frombuffer(row.scores, "<f4")
+        faces = np.frombuffer(row.faces, "<i4")
+        if not len(ordinals) == len(scores) == len(faces) <= row.total:
+            raise ValueError("columns of different lengths")
+        return KeptAnswer(
+            condition=row.condition,
+            embedding=np.frombuffer(row.embedding, "<f4").astype(np.float32),
+            threshold=row.threshold,
+            answer=Answer(row.library_id, row.seq, ordinals, scores, faces, row.total),
+        )
+    except (TypeError, ValueError) as error:
+        raise StoreCorrupt(f"session.db: the answer of token {row.token!r}: {error}") from error
 
 
 def _now_ms() -> int:

@@ -114,10 +114,10 @@ class StoredIdentity(NamedTuple):
     utc_create_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class MediaRow:
-    """An asset in the catalog."""
+class MediaRow(NamedTuple):
+    """An asset in the catalog: its columns there, in their order."""
 
+    library_id: int
     ordinal: int
     media_id: str
     media_type: str
@@ -126,11 +126,11 @@ class MediaRow:
     str_field1: str | None
     str_field2: str | None
     utc_create_ms: int
+    added_ms: int
     title: str | None
     source: str | None
     content_sha256: bytes
-    segment_id: int | None
-    first_slot: int | None
+    row_seq: int
     face_count: int
     face_data: bytes | None
     precision: str | None
@@ -138,6 +138,19 @@ class MediaRow:
     job_submit_ms: int | None
     job_finish_ms: int | None
     job_error: str | None
+    segment_id: int | None
+    first_slot: int | None
+    checksum: int
+
+    @property
+    def columns(self) -> Columns:
+        """What filters see of it."""
+        return Columns(*self[3:8])
+
+    @property
+    def identity(self) -> StoredIdentity:
+        """What it is compared by."""
+        return StoredIdentity(self.ordinal, self.content_sha256, self.columns, self.utc_create_ms)
 
 
 class Slots(NamedTuple):

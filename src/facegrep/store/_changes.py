@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from facegrep._errors import StoreCorrupt
-from facegrep.store._assets import Columns
-from facegrep.store._libraries import list_segments, read_blocks
+from facegrep.store._assets import Columns, MediaRow
+from facegrep.store._checksum import checked
+from facegrep.store._media_rows import COLUMNS, hash_of
+from facegrep.store._segment_rows import list_segments, read_blocks
 from facegrep.store._segments import read_codes
 
 if TYPE_CHECKING:
@@ -20,15 +22,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from facegrep.store._assets import MediaRow
     from facegrep.store._libraries import LibraryRow
     from facegrep.store._segments import Segment
 
 _BATCH: Final = 8192
 """Assets a batch: enough to forget the cost of a query, few enough to hold no memory."""
 
-# What a face index takes as a column, in the order in which rows are read.
-_COLUMNS: Final = (*Columns._fields, "utc_create_ms")
+# What a face index takes as a column.
+_FIELDS: Final = (*Columns._fields, "utc_create_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class ChangedAssets:
         By field of `Columns` and ``utc_create_ms``, one value an asset.
     codes
         int8 ``(sum of face_counts, dim)``, asset by asset.
+    hashes
+        uint64, what each adds to the library's digest.
     """
 
     ordinals: NDArray[np.int64]
@@ -50,12 +53,14 @@ class ChangedAssets:
     face_counts: NDArray[np.int64]
     columns: dict[str, list[int | str | None]]
     codes: NDArray[np.int8]
+    hashes: NDArray[np.uint64]
 
 
 def read_tombstones(connection: sqlite3.Connection, library_id: int, after_seq: int) -> list[int]:
     """Read the ordinals of assets deleted after a sequence number."""
-    query = "SELECT ordinal FROM tombstone WHERE library_id = ? AND row_seq > ?"
-    return [ordinal for (ordinal,) in connection.execute(query, (library_id, after_seq))]
+    query = "SELECT * FROM tombstone WHERE library_id = ? AND row_seq > ?"
+    rows = connection.execute(query, (library_id, after_seq))
+    return [checked(row, "tombstone")[2] for row in rows]
 
 
 def read_changed_assets(
@@ -69,30 +74,36 @@ def read_changed_assets(
         Codes fail their checksum, or rows contradict each other.
     """
     segments = {segment.id: segment for segment in list_segments(connection, library)}
-    query = (
-        f"SELECT ordinal, media_id, segment_id, first_slot, face_count, {', '.join(_COLUMNS)}"
-        " FROM media WHERE library_id = ? AND row_seq > ?"
-    )
+    query = f"SELECT {COLUMNS} FROM media WHERE library_id = ? AND row_seq > ?"
     cursor = connection.execute(query, (library.id, after_seq))
     while rows := cursor.fetchmany(_BATCH):
-        ordinals, media_ids, segment_ids, first_slots, counts, *columns = zip(*rows, strict=True)
+        hashes = np.array([hash_of(row, library.name) for row in rows], dtype=np.uint64)
+        columns: Any = MediaRow._make(zip(*rows, strict=True))
         try:
-            face_counts = np.array(counts, dtype=np.int64)
+            face_counts = np.array(columns.face_count, dtype=np.int64)
             codes = _gather(
-                connection, folder, library, segments, segment_ids, first_slots, face_counts
+                connection,
+                folder,
+                library,
+                segments,
+                columns.segment_id,
+                columns.first_slot,
+                face_counts,
             )
-            numbers = np.array(ordinals, dtype=np.int64)
+            numbers = np.array(columns.ordinal, dtype=np.int64)
         except (TypeError, ValueError, OverflowError) as error:
             raise StoreCorrupt(
                 f"library {library.name!r}: the catalog's rows contradict each other ({error}); "
-                "other libraries of the store are not affected"
+                "other libraries of the store are not affected",
+                library=library.name,
             ) from error
         yield ChangedAssets(
             ordinals=numbers,
-            media_ids=list(media_ids),
+            media_ids=list(columns.media_id),
             face_counts=face_counts,
-            columns={name: list(values) for name, values in zip(_COLUMNS, columns, strict=True)},
+            columns={name: list(getattr(columns, name)) for name in _FIELDS},
             codes=codes,
+            hashes=hashes,
         )
 
 

@@ -28,6 +28,8 @@ from facegrep._errors import (
 from facegrep.store import _schema
 from facegrep.store._connections import connect, store_error
 from facegrep.store._filesystem import FILE_MODE, sync_directory
+from facegrep.store._store_row import read_store, write_store
+from facegrep.store._upgrade import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,8 +65,9 @@ class Transaction:
     def seq(self) -> int:
         """Its number. A transaction that never asks for it has written nothing, and leaves none."""
         if self._seq is None:
-            statement = "UPDATE store SET seq = seq + 1 RETURNING seq"
-            self._seq = int(self.connection.execute(statement).fetchone()[0])
+            row = read_store(self.connection)
+            self._seq = row.seq + 1
+            write_store(self.connection, row._replace(seq=self._seq))
         return self._seq
 
     @property
@@ -122,6 +125,33 @@ class Database:
             return False
         with self.read() as connection:
             return not _schema.is_empty(connection)
+
+    def upgrade(self) -> None:
+        """Bring a file of an older version to this one: in one transaction, in place.
+
+        Other processes must not have it open with an older facegrep.
+
+        Raises
+        ------
+        StoreCorrupt
+            It says that it is of an older version, but defines something else.
+        """
+        with self.read() as connection:
+            if _schema.older_version(connection, self._schema) is None:
+                return
+        with self._lock.held(self.lock_timeout_s), self._translated():
+            writer = self._writing()
+            writer.execute("PRAGMA foreign_keys = OFF")  # while tables change their names
+            try:
+                writer.execute("BEGIN IMMEDIATE")
+                if _schema.older_version(writer, self._schema) is not None:
+                    upgrade(writer, self._schema, time.time_ns() // 1_000_000)
+                    writer.execute("COMMIT")
+            finally:
+                if writer.in_transaction:
+                    writer.rollback()
+                self._discard(writer)
+                self._writer = None
 
     def check(self) -> None:
         """Refuse a file of another schema or version; see `_schema.check`."""
@@ -240,7 +270,7 @@ class Database:
             outcome = "nothing was written"
             with contextlib.suppress(FacegrepError, sqlite3.Error):
                 connection = self._take_reader()
-                seq = connection.execute("SELECT seq FROM store").fetchone()[0]
+                seq = read_store(connection).seq
                 self._give_back(connection)
                 if seq >= transaction.seq:  # under the lock: nobody else's
                     outcome = "it is visible, but may not survive a power cut; repeat it"

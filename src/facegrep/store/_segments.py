@@ -71,6 +71,7 @@ class Segment:
     model: str | None
     dim: int
     committed_bytes: int
+    sealed: bool
 
     @property
     def file_name(self) -> str:
@@ -103,11 +104,13 @@ class Segment:
         padded = fields.ljust(HEADER_BYTES - 4, b"\0")
         return padded + struct.pack("<I", zlib.crc32(padded))
 
-    def corrupt(self, what: str) -> StoreCorrupt:
-        """Build the error that names this segment."""
+    def corrupt(self, what: str, *, block: int | None = None) -> StoreCorrupt:
+        """Build the error that names this segment, and the block if it is one."""
         return StoreCorrupt(
             f"library {self.library_name!r}, segment {self.file_name}: {what}; other libraries of "
-            "the store are not affected"
+            "the store are not affected",
+            library=self.library_name,
+            block=None if block is None else (self.file_name, block),
         )
 
 
@@ -227,10 +230,10 @@ def _read_block(
     start = number * segment.block_bytes
     expected = min(segment.block_bytes, segment.committed_bytes - start)
     if block is None or block.length != expected:
-        raise segment.corrupt(f"the catalog has no valid entry of block {number}")
+        raise segment.corrupt(f"the catalog has no valid entry of block {number}", block=number)
     data = os.pread(descriptor, expected, HEADER_BYTES + start)
     if len(data) != expected or zlib.crc32(data) != block.crc32:
-        raise segment.corrupt(f"block {number} fails its checksum")
+        raise segment.corrupt(f"block {number} fails its checksum", block=number)
     return np.frombuffer(data, dtype=np.int8).reshape(-1, segment.dim)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from facegrep._errors import StoreBusy, StoreError
-from facegrep.store import _libraries
+from facegrep.store import _segment_rows
 from facegrep.store._assets import Slots
 from facegrep.store._filesystem import raise_store_error
 from facegrep.store._segments import (
@@ -57,7 +57,7 @@ class Vectors:
                 # enough; the disk may well be too full for this.
                 with contextlib.suppress(StoreError), self._catalog.write() as transaction:
                     _ = transaction.seq
-                    _libraries.seal_segment(transaction.connection, segment)
+                    _segment_rows.seal_segment(transaction.connection, segment)
             raise_store_error(
                 failure.cause,
                 f"writing vectors of library {segment.library_name!r}",
@@ -78,22 +78,22 @@ class Vectors:
         if not parts:
             return [None] * len(faces)
         codes = np.ascontiguousarray(np.concatenate(parts))
-        segment = _libraries.open_segment(connection, library)
+        segment = _segment_rows.open_segment(connection, library)
         if segment is not None and (
             segment.id in self._poisoned or segment.committed_bytes + codes.nbytes > CAPACITY_BYTES
         ):
-            _libraries.seal_segment(connection, segment)
+            _segment_rows.seal_segment(connection, segment)
             segment = None
         is_new = segment is None
         if segment is None:
-            segment = _libraries.new_segment(connection, library)
+            segment = _segment_rows.new_segment(connection, library)
         try:
             if is_new:
                 create_segment(self.folder, segment)
             append_codes(self.folder, segment, codes)
         except OSError as error:
             raise _AppendFailed(segment, error) from error
-        _libraries.extend_segment(connection, segment, codes)
+        _segment_rows.extend_segment(connection, segment, codes)
         slot = segment.committed_bytes // segment.dim
         slots: list[Slots | None] = []
         for some in faces:
@@ -104,7 +104,7 @@ class Vectors:
 
     def forget(self, transaction: Transaction, library: LibraryRow) -> None:
         """Take a library's segments out of the catalog; once that is durable, overwrite them."""
-        files = [s.file_name for s in _libraries.list_segments(transaction.connection, library)]
+        files = [s.file_name for s in _segment_rows.list_segments(transaction.connection, library)]
 
         def wipe() -> None:
             try:
@@ -117,7 +117,7 @@ class Vectors:
                     "they are no longer found; opening the store again retries to overwrite them",
                 )
 
-        _libraries.delete_segments(transaction.connection, library)
+        _segment_rows.delete_segments(transaction.connection, library)
         transaction.after_commit.append(wipe)
 
     def has_files(self) -> bool:
@@ -135,7 +135,7 @@ class Vectors:
 
     def _orphans(self) -> list[Path]:
         with self._catalog.read() as connection:
-            named = _libraries.named_segment_files(connection)
+            named = _segment_rows.named_segment_files(connection)
         return [
             path
             for path in self.folder.iterdir()

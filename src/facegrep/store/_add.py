@@ -1,0 +1,122 @@
+"""Assets that come, and what is found in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from facegrep._errors import AlreadyExistsError, OperationDeniedError
+from facegrep.store._core import StoreCore, now_ms
+from facegrep.store._libraries import count_assets, same_library
+from facegrep.store._media import find_identities, still_unanalysed
+from facegrep.store._media_rows import insert_media, set_faces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facegrep.store._assets import Faces, Job, NewAsset
+    from facegrep.store._libraries import LibraryRow
+
+Added: TypeAlias = bool | AlreadyExistsError | OperationDeniedError
+"""Stored, the same already there, or why it was left out."""
+
+
+class AddOperations(StoreCore):
+    """The Store's ways to add."""
+
+    def add(
+        self, library: LibraryRow, assets: Sequence[NewAsset], *, stop_at_conflict: bool
+    ) -> list[Added]:
+        """Add assets and their vectors in one commit.
+
+        Parameters
+        ----------
+        library
+            As it was when the assets were analysed, or not, for its face index.
+        stop_at_conflict
+            Store nothing from the first asset on that is left out.
+
+        Returns
+        -------
+        added
+            What became of each: ``True``, ``False`` when the same asset was there already, or the
+            error of one left out: its id is taken by another asset, or it was not analysed because
+            it was there, and is gone. It ends with the error that it stopped at.
+
+        Raises
+        ------
+        NotFoundError, OperationDeniedError
+            The library was dropped, or its face index switched, meanwhile.
+        StoreError
+            See `Database.write`.
+        """
+        with self.vectors.appending() as transaction:
+            connection = transaction.connection
+            current = same_library(connection, library)
+            _require_same_state(current, library)
+            taken = find_identities(connection, current, [a.media_id for a in assets])
+            outcome: list[Added] = []
+            fresh: list[tuple[int, NewAsset]] = []
+            for asset in assets:
+                stored = taken.get(asset.media_id)
+                if stored is not None:
+                    outcome.append(
+                        False
+                        if asset.is_same(stored)
+                        else AlreadyExistsError(asset.describe_conflict(stored))
+                    )
+                elif asset.faces is None and current.face_index == "active":
+                    outcome.append(
+                        OperationDeniedError(
+                            f"media {asset.media_id!r} was there, so it was not analysed, and was "
+                            "deleted meanwhile; it was not stored, repeat the call"
+                        )
+                    )
+                else:
+                    ordinal = current.next_ordinal + len(fresh)
+                    taken[asset.media_id] = asset.identity(ordinal)
+                    fresh.append((ordinal, asset))
+                    outcome.append(True)
+                if stop_at_conflict and not isinstance(outcome[-1], bool):
+                    break
+            if fresh:
+                seq = transaction.seq
+                slots = self.vectors.append(
+                    connection, current, [asset.faces for _, asset in fresh]
+                )
+                rows = [(*pair, place) for pair, place in zip(fresh, slots, strict=True)]
+                digest = insert_media(connection, current, seq, now_ms(), rows)
+                faces = sum(len(a.faces.codes) for _, a in fresh if a.faces is not None)
+                count_assets(connection, current, seq, media=len(fresh), faces=faces, digest=digest)
+            return outcome
+
+    def set_analyses(
+        self, library: LibraryRow, analyses: Sequence[tuple[int, Faces | None, Job]]
+    ) -> None:
+        """Enter the outcome of analyses of assets by ordinal; those deleted since are left out.
+
+        Raises
+        ------
+        NotFoundError, OperationDeniedError
+            The library was dropped, or its face index switched, meanwhile.
+        """
+        with self.vectors.appending() as transaction:
+            connection = transaction.connection
+            current = same_library(connection, library)
+            _require_same_state(current, library)
+            waiting = still_unanalysed(connection, current, [row[0] for row in analyses])
+            live = [(waiting[row[0]], *row[1:]) for row in analyses if row[0] in waiting]
+            if live:
+                seq = transaction.seq
+                slots = self.vectors.append(connection, current, [faces for _, faces, _ in live])
+                rows = [(*row[:2], place, row[2]) for row, place in zip(live, slots, strict=True)]
+                digest = set_faces(connection, seq, rows)
+                faces = sum(len(found.codes) for _, found, _ in live if found is not None)
+                count_assets(connection, current, seq, faces=faces, digest=digest)
+
+
+def _require_same_state(current: LibraryRow, expected: LibraryRow) -> None:
+    if current.face_index != expected.face_index:
+        raise OperationDeniedError(
+            f"the face index of library {current.name!r} was switched meanwhile; nothing was "
+            "stored, repeat the call"
+        )

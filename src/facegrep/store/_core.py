@@ -1,0 +1,89 @@
+"""What the store's operations share: its databases, its vectors, its clock."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from facegrep._errors import StoreCorrupt
+from facegrep.store._answers import AnswerStore
+from facegrep.store._database import Database
+from facegrep.store._libraries import find_library
+from facegrep.store._lock import FileLock
+from facegrep.store._memory import MemoryDatabase
+from facegrep.store._tables import CATALOG, SESSION
+from facegrep.store._vectors import Vectors
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from facegrep.store._libraries import LibraryRow
+
+_T = TypeVar("_T")
+
+CATALOG_FILE: Final = "catalog.db"
+SESSION_FILE: Final = "session.db"
+
+
+class StoreCore:
+    """An open store.
+
+    Attributes
+    ----------
+    path
+        The directory, absolute.
+    catalog
+        The database of what is stored.
+    session
+        The database of what searches write.
+    vectors
+        The files of the vectors.
+    answers
+        The frozen answers of searches.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool) -> None:
+        self.path = path
+        self.readonly = readonly
+        self.catalog = Database(
+            path / CATALOG_FILE, CATALOG, FileLock(path / "writer.lock"), readonly=readonly
+        )
+        self.vectors = Vectors(path / "v", self.catalog)
+        self.session = Database(
+            path / SESSION_FILE, SESSION, FileLock(path / "session.lock"), readonly=readonly
+        )
+        self.answers = AnswerStore(MemoryDatabase(SESSION) if readonly else self.session)
+
+    def read_library(
+        self, account: str, name: str, read: Callable[[sqlite3.Connection, LibraryRow], _T]
+    ) -> _T:
+        """Read a library and its vectors in one snapshot.
+
+        Files do not wait for snapshots: when vectors are erased, `read` may find them overwritten.
+        That is no damage, and it is called again with what is there now.
+
+        Raises
+        ------
+        NotFoundError
+            The account has none of that name.
+        StoreCorrupt
+            From `read`, of vectors that nobody erased.
+        """
+        while True:
+            with self.catalog.read() as connection:
+                library = find_library(connection, account, name)
+                try:
+                    return read(connection, library)
+                except StoreCorrupt as error:
+                    damage = error
+            with self.catalog.read() as connection:
+                now = find_library(connection, account, name)
+            if (now.id, now.erased_seq) == (library.id, library.erased_seq):
+                raise damage
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,71 @@
+"""Assets, faces and libraries that go."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from facegrep.store._core import StoreCore
+from facegrep.store._libraries import count_assets, delete_library, same_library
+from facegrep.store._media import find_live
+from facegrep.store._media_rows import delete_media, forget_faces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facegrep.store._libraries import LibraryRow
+
+
+class DeleteOperations(StoreCore):
+    """The Store's ways to delete."""
+
+    def delete(self, library: LibraryRow, media_ids: Sequence[str]) -> int:
+        """Delete assets. A search that starts after this returned does not find them.
+
+        Returns
+        -------
+        deleted
+            How many there were; unknown ids count for nothing.
+        """
+        with self.catalog.write() as transaction:
+            connection = transaction.connection
+            current = same_library(connection, library)
+            found = find_live(connection, current, media_ids)
+            if found:
+                seq = transaction.seq
+                digest = delete_media(connection, current, seq, found)
+                faces = sum(row.face_count for row in found)
+                count_assets(
+                    connection, current, seq, media=-len(found), faces=-faces, digest=digest
+                )
+            return len(found)
+
+    def drop_library(self, library: LibraryRow) -> None:
+        """Remove a library with its assets, vectors and answers; vectors are overwritten."""
+        with self.catalog.write() as transaction:
+            current = same_library(transaction.connection, library)
+            _ = transaction.seq
+            self.vectors.forget(transaction, current)
+            delete_library(transaction.connection, current)
+        self.answers.drop_library(library.id)
+
+    def erase_faces(self, library: LibraryRow, face_index: str | None) -> int:
+        """Set the state of a face index that is not active, and overwrite the library's vectors.
+
+        Returns
+        -------
+        faces
+            How many were erased.
+        """
+        with self.catalog.write() as transaction:
+            connection = transaction.connection
+            current = same_library(connection, library)
+            seq = transaction.seq
+            self.vectors.forget(transaction, current)
+            digest = forget_faces(connection, current, seq)
+            # A generation's segments are gone with it: whoever holds its index starts anew.
+            changed = dataclasses.replace(
+                current, face_index=face_index, generation=current.generation + 1, erased_seq=seq
+            )
+            count_assets(connection, changed, seq, faces=-current.face_count, digest=digest)
+            return current.face_count

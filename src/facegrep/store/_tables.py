@@ -1,0 +1,204 @@
+"""What the two SQLite files of a store hold."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from facegrep.store._schema import Schema
+
+# scrub: 1 while rows that must not be found may still lie in free pages or in the log.
+_STORE: Final = """
+    CREATE TABLE store (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        seq INTEGER NOT NULL,
+        created_ms INTEGER NOT NULL,
+        salt BLOB NOT NULL,
+        scrub INTEGER NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT
+"""
+
+# Of changes in the catalog, of searches in session.db. Each hash covers the one before it.
+_AUDIT: Final = """
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY,
+        time_ms INTEGER NOT NULL,
+        actor TEXT,
+        account TEXT,
+        action TEXT NOT NULL,
+        library_id INTEGER,
+        library TEXT,
+        media_count INTEGER NOT NULL,
+        face_count INTEGER NOT NULL,
+        details TEXT NOT NULL,
+        previous BLOB NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT
+"""
+
+# A row's last column is the checksum of the others (_checksum.py), except in audit, whose chain is
+# one. library.digest is the sum of the hashes of its media, modulo 2**64: a row that vanished or
+# came twice makes it wrong. Media's hash leaves out where the codes are, the last columns but the
+# checksum, so that compaction moves codes without a word to those who follow (_media.py).
+#
+# A library's id is its incarnation: it stands for (account, name) and is never reused, so every key
+# below it belongs to one account. Ordinals of assets are never reused within it, and what changed
+# since a sequence number is found by row_seq: media that came or changed, tombstones that went.
+# One row an asset, not one a face: an asset's vectors are contiguous slots of one segment, and the
+# boxes of its faces one blob (see _faces.py). Rows of faces doubled the time of an insert.
+#
+# A block's CRC-32 is that of its bytes once the slots named in erase_journal are zero. So it holds
+# before, while and after they are overwritten, whoever overwrites them.
+CATALOG: Final = Schema(
+    application_id=0x66677270,  # "fgrp"
+    version=2,
+    older=((1, "03012d5bc6061eb2b9fcf6f9487ec44fa282abf6e381684221e59f7c27af5df5"),),
+    statements=(
+        _STORE,
+        """
+        CREATE TABLE account (
+            name TEXT PRIMARY KEY,
+            created_ms INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE library (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            account TEXT NOT NULL REFERENCES account (name),
+            name TEXT NOT NULL,
+            model TEXT,
+            dim INTEGER NOT NULL,
+            threshold REAL,
+            face_index TEXT,
+            config TEXT NOT NULL,
+            created_ms INTEGER NOT NULL,
+            ttl_ms INTEGER,
+            generation INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            erased_seq INTEGER NOT NULL,
+            next_ordinal INTEGER NOT NULL,
+            media_count INTEGER NOT NULL,
+            face_count INTEGER NOT NULL,
+            digest INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            UNIQUE (account, name)
+        ) STRICT
+        """,
+        """
+        CREATE TABLE segment (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            library_id INTEGER NOT NULL REFERENCES library (id),
+            generation INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            committed_bytes INTEGER NOT NULL,
+            sealed INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            UNIQUE (library_id, generation, number)
+        ) STRICT
+        """,
+        """
+        CREATE TABLE block (
+            segment_id INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            length INTEGER NOT NULL,
+            crc32 INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (segment_id, number)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE media (
+            library_id INTEGER NOT NULL REFERENCES library (id),
+            ordinal INTEGER NOT NULL,
+            media_id TEXT NOT NULL,
+            media_type TEXT NOT NULL,
+            namespace TEXT,
+            int_field1 INTEGER,
+            str_field1 TEXT,
+            str_field2 TEXT,
+            utc_create_ms INTEGER NOT NULL,
+            added_ms INTEGER NOT NULL,
+            title TEXT,
+            source TEXT,
+            content_sha256 BLOB NOT NULL,
+            row_seq INTEGER NOT NULL,
+            face_count INTEGER NOT NULL,
+            face_data BLOB,
+            precision TEXT,
+            job_status TEXT,
+            job_submit_ms INTEGER,
+            job_finish_ms INTEGER,
+            job_error TEXT,
+            segment_id INTEGER,
+            first_slot INTEGER,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (library_id, ordinal)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE UNIQUE INDEX media_by_id ON media (library_id, media_id)",
+        "CREATE INDEX media_by_seq ON media (library_id, row_seq)",
+        """
+        CREATE TABLE tombstone (
+            library_id INTEGER NOT NULL,
+            row_seq INTEGER NOT NULL,
+            ordinal INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (library_id, row_seq, ordinal)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE pending_input (
+            library_id INTEGER NOT NULL,
+            ordinal INTEGER NOT NULL,
+            is_array INTEGER NOT NULL,
+            content BLOB NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (library_id, ordinal)
+        ) STRICT
+        """,
+        """
+        CREATE TABLE erase_journal (
+            segment_id INTEGER NOT NULL,
+            first_slot INTEGER NOT NULL,
+            slot_count INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (segment_id, first_slot)
+        ) STRICT, WITHOUT ROWID
+        """,
+        _AUDIT,
+    ),
+)
+
+SESSION: Final = Schema(
+    application_id=0x66677273,  # "fgrs"
+    version=2,
+    older=((1, "a0574378a01b38d71fb54e650fbd7e5c95946d9787d41bdc531fffa25d52d0f4"),),
+    statements=(
+        _STORE,
+        """
+        CREATE TABLE answer (
+            account TEXT NOT NULL,
+            library_id INTEGER NOT NULL,
+            token TEXT NOT NULL,
+            created_ms INTEGER NOT NULL,
+            expires_ms INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            condition BLOB NOT NULL,
+            url_sha256 BLOB NOT NULL,
+            threshold REAL,
+            seq INTEGER NOT NULL,
+            total INTEGER NOT NULL,
+            embedding BLOB NOT NULL,
+            ordinals BLOB NOT NULL,
+            scores BLOB NOT NULL,
+            faces BLOB NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (account, library_id, token)
+        ) STRICT
+        """,
+        "CREATE INDEX answer_by_age ON answer (created_ms, bytes)",
+        "CREATE INDEX answer_by_url ON answer (account, library_id, url_sha256, created_ms)",
+        _AUDIT,
+    ),
+)

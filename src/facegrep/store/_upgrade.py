@@ -1,0 +1,91 @@
+"""Stores of older versions, brought to this one in place.
+
+Inside one transaction: the old tables get other names, the new ones are filled from them row by
+row, and the old ones are dropped. A kill in between leaves the old version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from facegrep.store import _schema
+from facegrep.store._assets import MediaRow
+from facegrep.store._checksum import int64, with_checksum
+from facegrep.store._libraries import LibraryRow
+from facegrep.store._media_rows import sealed
+from facegrep.store._store_row import read_store, write_store
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from facegrep.store._schema import Schema
+
+_OLD = "older_"
+
+
+def upgrade(connection: sqlite3.Connection, schema: Schema, now_ms: int) -> None:
+    """Upgrade from version 1, inside the caller's transaction, with foreign keys off."""
+    query = "SELECT name FROM sqlite_master WHERE type = ? AND name NOT LIKE 'sqlite^_%' ESCAPE '^'"
+    for (index,) in connection.execute(query, ("index",)).fetchall():
+        connection.execute(f"DROP INDEX {index}")
+    tables = [name for (name,) in connection.execute(query, ("table",)).fetchall()]
+    for table in tables:
+        connection.execute(f"ALTER TABLE {table} RENAME TO {_OLD}{table}")
+    _schema.create(connection, schema, now_ms)
+    old = _rows(connection, "store")
+    ((_, seq, created_ms),) = [tuple(row.values()) for row in old]
+    write_store(connection, read_store(connection)._replace(seq=seq, created_ms=created_ms))
+    digests: defaultdict[int, int] = defaultdict(int)
+    rows: Iterator[tuple[object, ...]]
+    for table in sorted(set(tables) - {"store"}, key=lambda name: name == "library"):
+        if table == "media":
+            rows = _media(connection, digests, now_ms)
+        elif table == "library":  # last: it holds the digests
+            rows = _libraries(connection, digests)
+        else:
+            rows = (with_checksum(tuple(row.values())) for row in _rows(connection, table))
+        _insert(connection, table, rows)
+    # Numbers of libraries and segments that are gone must not come back.
+    autoincrement = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_sequence'"
+    if connection.execute(autoincrement).fetchone()[0]:
+        connection.execute(
+            "DELETE FROM sqlite_sequence WHERE substr(name, 1, ?) <> ?", (len(_OLD), _OLD)
+        )
+        connection.execute("UPDATE sqlite_sequence SET name = substr(name, ?)", (len(_OLD) + 1,))
+    for table in tables:
+        connection.execute(f"DROP TABLE {_OLD}{table}")
+
+
+def _rows(connection: sqlite3.Connection, table: str) -> Iterator[dict[str, Any]]:
+    cursor = connection.execute(f"SELECT * FROM {_OLD}{table}")
+    names = [column[0] for column in cursor.description]
+    return (dict(zip(names, row, strict=True)) for row in cursor)
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: Iterator[tuple[object, ...]]) -> None:
+    count = len(connection.execute(f"SELECT * FROM {table} LIMIT 0").description)
+    connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * count)})", rows)
+
+
+def _media(
+    connection: sqlite3.Connection, digests: defaultdict[int, int], now_ms: int
+) -> Iterator[MediaRow]:
+    for old in _rows(connection, "media"):
+        # Version 1 did not say when an asset was added; its analysis began then, or later.
+        submitted_ms = old["job_submit_ms"]
+        added_ms = now_ms if submitted_ms is None else submitted_ms
+        row, found = sealed(MediaRow(**old, added_ms=added_ms, checksum=0))
+        digests[row.library_id] += found
+        yield row
+
+
+def _libraries(
+    connection: sqlite3.Connection, digests: defaultdict[int, int]
+) -> Iterator[tuple[object, ...]]:
+    for old in _rows(connection, "library"):
+        digest = int64(digests[old["id"]])
+        row = LibraryRow(**old, ttl_ms=None, erased_seq=0, digest=digest)
+        yield with_checksum(dataclasses.astuple(row))

@@ -19,6 +19,7 @@ from facegrep.store._libraries import (
     find_library,
     insert_library,
     library_ids,
+    library_name,
     list_libraries,
     same_library,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "find_pending",
     "insert_library",
     "library_ids",
+    "library_name",
     "list_libraries",
     "list_media",
     "list_unanalysed",

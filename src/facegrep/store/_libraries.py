@@ -94,6 +94,13 @@ def same_library(connection: sqlite3.Connection, library: LibraryRow) -> Library
     return _checked(row)
 
 
+def library_name(connection: sqlite3.Connection, library_id: int) -> str | None:
+    """Return the name of an incarnation; ``None`` when it is gone."""
+    query = "SELECT name FROM library WHERE id = ?"
+    row = connection.execute(query, (library_id,)).fetchone()
+    return None if row is None else row[0]
+
+
 def list_libraries(connection: sqlite3.Connection, account: str | None = None) -> list[LibraryRow]:
     """List the libraries of an account, or of all, by name, bytewise."""
     query = f"SELECT {_COLUMNS} FROM library WHERE account = ? OR ? ORDER BY name"

@@ -32,6 +32,7 @@ from facegrep.store._media import (
     list_unanalysed,
 )
 from facegrep.store._store import Store
+from facegrep.store._verify import Damage
 
 __all__ = [
     "FACE_VALUES",
@@ -40,6 +41,7 @@ __all__ = [
     "AnswerStore",
     "ChangedAssets",
     "Columns",
+    "Damage",
     "Faces",
     "Job",
     "KeptAnswer",

@@ -144,22 +144,27 @@ class Database:
         StoreReadOnly, StoreClosed, ForkError
             This handle may not write.
         """
-        with self.exclusive() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            transaction = Transaction(connection)
-            try:
-                self._require(self.acknowledged.read(), connection)
-                yield transaction
-            except BaseException:
-                connection.rollback()
-                raise
-            if not transaction.wrote:
-                connection.rollback()
-                return
-            self._commit(transaction)
-            for step in transaction.after_commit:
-                step()
-            self._checkpoint(connection)
+        with self.exclusive() as connection, self.transaction(connection) as transaction:
+            yield transaction
+
+    @contextlib.contextmanager
+    def transaction(self, connection: sqlite3.Connection) -> Iterator[Transaction]:
+        """Write one transaction inside `exclusive`; see `write`."""
+        connection.execute("BEGIN IMMEDIATE")
+        transaction = Transaction(connection)
+        try:
+            self._require(self.acknowledged.read(), connection)
+            yield transaction
+        except BaseException:
+            connection.rollback()
+            raise
+        if not transaction.wrote:
+            connection.rollback()
+            return
+        self._commit(transaction)
+        for step in transaction.after_commit:
+            step()
+        self._checkpoint(connection)
 
     def close(self) -> None:
         """Close. Reads under way finish first in their own threads; a write is waited for."""

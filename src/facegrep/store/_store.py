@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from facegrep._errors import StoreCorrupt, StoreNotFound
 from facegrep.store._add import AddOperations
@@ -14,27 +14,17 @@ from facegrep.store._filesystem import (
     raise_store_error,
     refuse_network_filesystem,
 )
+from facegrep.store._holdings import kind_of
 from facegrep.store._making import check_database, create_database, is_made, upgrade_database
+from facegrep.store._verify import VerifyOperations
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
     from pathlib import Path
 
-_OWN_NAMES: Final = {
-    *(
-        f"{name}{suffix}"
-        for name in ("catalog", "session")
-        for suffix in (".db", ".db-wal", ".db-shm", ".acknowledged")
-    ),
-    "writer.lock",
-    "session.lock",
-    "v",
-    "tmp",
-}
 
-
-class Store(AddOperations, ChangeOperations, DeleteOperations):
+class Store(AddOperations, ChangeOperations, DeleteOperations, VerifyOperations):
     """The directory of a store.
 
     Libraries, assets and vectors of every account. Thread-safe: reads run side by side, each on a
@@ -106,7 +96,7 @@ def _require_store_or_room(path: Path, *, readonly: bool) -> None:
         return
     if readonly:
         raise _no_store(path)
-    if path.exists() and (foreign := {entry.name for entry in path.iterdir()} - _OWN_NAMES):
+    if path.exists() and (foreign := _foreign_names(path)):
         raise StoreCorrupt(
             f"{path} is not a facegrep store: it holds {min(foreign)!r}; name an empty directory "
             "or one that does not exist"
@@ -117,3 +107,9 @@ def _require_store_or_room(path: Path, *, readonly: bool) -> None:
 
 def _no_store(path: Path) -> StoreNotFound:
     return StoreNotFound(f"there is no store at {path}; open it without readonly to create it")
+
+
+def _foreign_names(path: Path) -> set[str]:
+    """Return the names in a directory that no store has."""
+    names = {entry.name for entry in path.iterdir()} - {"v", "tmp"}
+    return {name for name in names if kind_of(name) is None}

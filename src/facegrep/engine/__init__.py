@@ -21,13 +21,16 @@ from facegrep.engine._results import (
     SearchResult,
     StoredFace,
 )
+from facegrep.engine._upkeep import VerifyReport
 from facegrep.engine._view import DEFAULT_LIBRARY
+from facegrep.store import Damage
 
 __all__ = [
     "DEFAULT_LIBRARY",
     "UNSET",
     "AddManyResult",
     "AddResult",
+    "Damage",
     "Engine",
     "FaceIndexStatus",
     "Hit",
@@ -39,5 +42,6 @@ __all__ = [
     "Page",
     "SearchResult",
     "StoredFace",
+    "VerifyReport",
     "open",
 ]

@@ -14,6 +14,7 @@ from facegrep.engine._ingest import IngestOperations
 from facegrep.engine._libraries import LibraryOperations
 from facegrep.engine._pages import Answers
 from facegrep.engine._search import SearchOperations
+from facegrep.engine._upkeep import UpkeepOperations
 from facegrep.engine._vectors import VectorOperations
 from facegrep.engine._view import (
     DEFAULT_ACCOUNT,
@@ -38,6 +39,7 @@ class Engine(
     VectorOperations,
     IndexingOperations,
     SearchOperations,
+    UpkeepOperations,
 ):
     """An open store, as one account sees it. Made by `facegrep.open`.
 

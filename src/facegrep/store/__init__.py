@@ -19,6 +19,7 @@ from facegrep.store._libraries import (
     find_library,
     insert_library,
     library_ids,
+    library_name,
     list_libraries,
     same_library,
 )
@@ -31,6 +32,7 @@ from facegrep.store._media import (
     list_unanalysed,
 )
 from facegrep.store._store import Store
+from facegrep.store._verify import Damage
 
 __all__ = [
     "FACE_VALUES",
@@ -39,6 +41,7 @@ __all__ = [
     "AnswerStore",
     "ChangedAssets",
     "Columns",
+    "Damage",
     "Faces",
     "Job",
     "KeptAnswer",
@@ -53,6 +56,7 @@ __all__ = [
     "find_pending",
     "insert_library",
     "library_ids",
+    "library_name",
     "list_libraries",
     "list_media",
     "list_unanalysed",

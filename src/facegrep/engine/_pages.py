@@ -12,6 +12,7 @@ from facegrep._errors import InvalidArgumentError, StoreCorrupt
 from facegrep._names import check_library_name, check_name
 from facegrep.engine._results import Hit, Page
 from facegrep.store import (
+    GONE,
     KeptAnswer,
     find_library,
     find_ordinals,
@@ -63,7 +64,8 @@ def cut_page(store: Store, answer: Answer, offset: int, limit: int) -> Page:
             row = live[ordinal]
             box = _box(library, row, int(face_no))
             hits.append(Hit(row.media_id, float(score), box, row.face_count))
-    deleted = int(np.isin(answer.ordinals, gone).sum()) if gone else 0
+    deleted = int((answer.ordinals == GONE).sum())
+    deleted += int(np.isin(answer.ordinals, gone).sum()) if gone else 0
     return Page(tuple(hits), answer.total - deleted)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from facegrep.engine._engine import Engine, open
+from facegrep.engine._erasure import ErasePlan
 from facegrep.engine._items import Item
 from facegrep.engine._results import (
     UNSET,
@@ -23,7 +24,7 @@ from facegrep.engine._results import (
 )
 from facegrep.engine._upkeep import VerifyReport
 from facegrep.engine._view import DEFAULT_LIBRARY
-from facegrep.store import Damage
+from facegrep.store import Damage, Receipt
 
 __all__ = [
     "DEFAULT_LIBRARY",
@@ -32,6 +33,7 @@ __all__ = [
     "AddResult",
     "Damage",
     "Engine",
+    "ErasePlan",
     "FaceIndexStatus",
     "Hit",
     "IndexJob",
@@ -40,6 +42,7 @@ __all__ = [
     "Library",
     "Media",
     "Page",
+    "Receipt",
     "SearchResult",
     "StoredFace",
     "VerifyReport",

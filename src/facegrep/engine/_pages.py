@@ -12,6 +12,7 @@ from facegrep._errors import InvalidArgumentError, StoreCorrupt
 from facegrep._names import check_library_name, check_name
 from facegrep.engine._results import Hit, Page
 from facegrep.store import (
+    GONE,
     KeptAnswer,
     find_library,
     find_ordinals,
@@ -64,7 +65,8 @@ def cut_page(store: Store, answer: Answer, offset: int, limit: int) -> Page:
             box = _box(library, row, int(face_no))
             hits.append(Hit(row.media_id, float(score), box, row.face_count))
     matching = answer.ordinals if answer.matching is None else answer.matching
-    deleted = int(np.isin(gone, matching).sum()) if gone else 0  # no ordinal is gone twice
+    deleted = int((matching == GONE).sum())
+    deleted += int(np.isin(gone, matching).sum()) if gone else 0  # no ordinal is gone twice
     return Page(tuple(hits), answer.total - deleted)
 
 

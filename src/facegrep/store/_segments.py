@@ -203,10 +203,11 @@ def read_codes(
 
 
 def overwrite_slots(descriptor: int, segment: Segment, slots: Iterable[range]) -> None:
-    """Write zeros over slots, durably."""
+    """Write zeros over slots, durably; never beyond the end of the file."""
+    size = os.fstat(descriptor).st_size
     for part in slots:
         start = HEADER_BYTES + part.start * segment.dim
-        _write_zeros(descriptor, start, len(part) * segment.dim)
+        _write_zeros(descriptor, start, min(len(part) * segment.dim, max(size - start, 0)))
     os.fdatasync(descriptor)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from facegrep._errors import StoreCorrupt, StoreNotFound
@@ -9,6 +10,7 @@ from facegrep.store._add import AddOperations
 from facegrep.store._change import ChangeOperations
 from facegrep.store._core import CATALOG_FILE
 from facegrep.store._delete import DeleteOperations
+from facegrep.store._erase import EraseOperations
 from facegrep.store._filesystem import (
     make_directory,
     raise_store_error,
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Store(AddOperations, ChangeOperations, DeleteOperations, VerifyOperations):
+class Store(AddOperations, ChangeOperations, DeleteOperations, EraseOperations, VerifyOperations):
     """The directory of a store.
 
     Libraries, assets and vectors of every account. Thread-safe: reads run side by side, each on a
@@ -64,7 +66,7 @@ class Store(AddOperations, ChangeOperations, DeleteOperations, VerifyOperations)
                 check_database(store.catalog)
                 if not readonly:
                     check_database(store.session)
-                    store.vectors.recover()
+                    store._recover()
             except BaseException:
                 store.close()
                 raise
@@ -73,7 +75,7 @@ class Store(AddOperations, ChangeOperations, DeleteOperations, VerifyOperations)
         return store
 
     def _create(self, on_create: Callable[[sqlite3.Connection], None]) -> None:
-        for folder in (self.vectors.folder, self.path / "tmp"):
+        for folder in (self.vectors.folder, self.vectors.unfinished):
             make_directory(folder)
         # In this order: another process may be making the store, its catalog first.
         if self.vectors.has_files() and not is_made(self.catalog):
@@ -84,10 +86,17 @@ class Store(AddOperations, ChangeOperations, DeleteOperations, VerifyOperations)
         create_database(self.catalog, on_create)
         create_database(self.session, lambda _: None)
 
+    def _recover(self) -> None:
+        """Finish what a writer that died began. What cannot be done now is done another time."""
+        self.vectors.recover()
+        with contextlib.suppress(StoreCorrupt):  # said when it is used
+            self.finish_erasures()
+
     def close(self) -> None:
         """Close; calls under way in other threads end first or raise `StoreClosed`."""
         self.catalog.close()
         self.answers.close()
+        self.session.close()
 
 
 def _require_store_or_room(path: Path, *, readonly: bool) -> None:

@@ -213,6 +213,6 @@ def test_an_upgraded_store_is_never_upgraded_again(
     facegrep.open(store).close()
     calls: list[object] = []
     upgrade: Callable[..., None] = calls.append
-    monkeypatch.setattr("facegrep.store._database.upgrade", upgrade)
+    monkeypatch.setattr("facegrep.store._making.upgrade", upgrade)
     Store.open(store, readonly=False, on_create=lambda _: None).close()
     assert not calls

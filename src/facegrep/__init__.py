@@ -16,6 +16,7 @@ from facegrep._core import active_isa
 from facegrep._errors import (
     AlreadyExistsError,
     DeviceUnavailableError,
+    ErasePending,
     FacegrepError,
     ForkError,
     InvalidArgumentError,
@@ -46,6 +47,7 @@ __all__ = [
     "AlreadyExistsError",
     "DeviceUnavailableError",
     "Engine",
+    "ErasePending",
     "FaceIndex",
     "FacegrepError",
     "ForkError",

@@ -20,6 +20,7 @@
     │   ├── StoreReadOnly                      a write through a readonly engine
     │   ├── StoreClosed                        used after close
     │   ├── StoreFull                          the disk is full, or refuses to grow
+    │   ├── ErasePending                       erased from every answer, not yet from every file
     │   └── ForkError                          opened before a fork, used after it
     └── facegrep.ice.IceError                  an ICE error reply; .http_status, .code, .message
 """
@@ -146,6 +147,14 @@ class StoreClosed(StoreError):
 
 class StoreFull(StoreError):
     """The disk is full or refuses to grow; the store keeps what it had."""
+
+
+class ErasePending(StoreError):
+    """Assets are in no answer any more, but not all of their bytes are overwritten yet.
+
+    What is left is done by the next ``erase``, ``compact`` or ``purge``, or when the store is
+    opened for writing again. There is no receipt before.
+    """
 
 
 class ForkError(StoreError):

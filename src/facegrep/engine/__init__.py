@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from facegrep.engine._engine import Engine, open
+from facegrep.engine._erasure import ErasePlan
 from facegrep.engine._items import Item
 from facegrep.engine._results import (
     UNSET,
@@ -21,14 +22,18 @@ from facegrep.engine._results import (
     SearchResult,
     StoredFace,
 )
+from facegrep.engine._upkeep import VerifyReport
 from facegrep.engine._view import DEFAULT_LIBRARY
+from facegrep.store import Damage, Receipt
 
 __all__ = [
     "DEFAULT_LIBRARY",
     "UNSET",
     "AddManyResult",
     "AddResult",
+    "Damage",
     "Engine",
+    "ErasePlan",
     "FaceIndexStatus",
     "Hit",
     "IndexJob",
@@ -37,7 +42,9 @@ __all__ = [
     "Library",
     "Media",
     "Page",
+    "Receipt",
     "SearchResult",
     "StoredFace",
+    "VerifyReport",
     "open",
 ]

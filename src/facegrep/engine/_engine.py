@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Self
 from facegrep._arguments import check_choice, shown
 from facegrep._errors import AlreadyExistsError, InvalidArgumentError
 from facegrep._names import check_name
+from facegrep.engine._erasure import ErasureOperations
 from facegrep.engine._face_index import IndexingOperations
 from facegrep.engine._ingest import IngestOperations
 from facegrep.engine._libraries import LibraryOperations
 from facegrep.engine._pages import Answers
-from facegrep.engine._search import SearchOperations
+from facegrep.engine._upkeep import UpkeepOperations
 from facegrep.engine._vectors import VectorOperations
 from facegrep.engine._view import (
     DEFAULT_ACCOUNT,
@@ -37,7 +38,8 @@ class Engine(
     IngestOperations,
     VectorOperations,
     IndexingOperations,
-    SearchOperations,
+    ErasureOperations,
+    UpkeepOperations,
 ):
     """An open store, as one account sees it. Made by `facegrep.open`.
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from facegrep.store import ChangedAssets, LibraryRow, Store
 
 
@@ -29,10 +31,18 @@ class LibraryIndex:
 
     def __init__(self, library: LibraryRow) -> None:
         self.seq = 0
-        self.faces = FaceIndex(library.dim)
+        """How far it is; -1 while a failure has left it between two commits."""
+        self._turns = _ReadersOrWriter()
+        self._empty(library.dim)
+
+    def _empty(self, dim: int) -> None:
+        self.faces = FaceIndex(dim)
+        self._followed = 0  # what to read from: `seq`, or what it was before a failure
         # Tombstones hold no ids, so that the deleted are not remembered; we must know them.
         self._media_ids: dict[int, str] = {}
-        self._turns = _ReadersOrWriter()
+        # Of each asset by ordinal, 0 when there is none: they add up to the library's digest.
+        self._hashes = np.zeros(0, dtype=np.uint64)
+        self._digest = 0
 
     def searching(self) -> contextlib.AbstractContextManager[None]:
         """Hold the index as it is."""
@@ -54,20 +64,48 @@ class LibraryIndex:
         with self._turns.writing():
             if self.seq >= library.seq:  # another thread was first
                 return
+            self.seq = -1
             try:
-                self._remove(read_tombstones(connection, library.id, self.seq))
-                for changed in read_changed_assets(connection, folder, library, self.seq):
-                    self._remove(changed.ordinals.tolist())
-                    self._add(changed)
+                self._apply(connection, folder, library)
+            except StoreCorrupt:
+                # Nothing was added in part, and applying it again changes nothing twice.
+                raise
             except BaseException as error:
-                self.seq = 0
-                self.faces = FaceIndex(library.dim)
-                self._media_ids.clear()
+                self._empty(library.dim)
                 # Every writer checked what the index now refuses.
                 if isinstance(error, InvalidArgumentError):
-                    raise StoreCorrupt(f"library {library.name!r}: {error}") from error
+                    raise _corrupt(library, str(error)) from error
                 raise
-            self.seq = library.seq
+            if (self._digest - library.digest) % 2**64:
+                self._empty(library.dim)
+                raise _corrupt(library, "its rows are not those that were written")
+            self.seq = self._followed = library.seq
+
+    def _apply(self, connection: sqlite3.Connection, folder: Path, library: LibraryRow) -> None:
+        grown = np.zeros(max(library.next_ordinal, len(self._hashes)), dtype=np.uint64)
+        grown[: len(self._hashes)] = self._hashes
+        self._hashes = grown
+        gone = read_tombstones(connection, library.id, self._followed, library.name)
+        self._remove(gone)
+        self._hash(library, np.array(gone, dtype=np.int64), np.uint64(0))
+        for changed in read_changed_assets(connection, folder, library, self._followed):
+            self._remove(changed.ordinals.tolist())
+            self._add(changed)
+            self._hash(library, changed.ordinals, changed.hashes)
+
+    def _hash(
+        self,
+        library: LibraryRow,
+        ordinals: NDArray[np.int64],
+        hashes: NDArray[np.uint64] | np.uint64,
+    ) -> None:
+        if not len(ordinals):
+            return
+        if ordinals.min() < 0 or ordinals.max() >= len(self._hashes):
+            raise _corrupt(library, "a row has a number that was never given")
+        before = int(self._hashes[ordinals].sum())
+        self._hashes[ordinals] = hashes
+        self._digest += int(self._hashes[ordinals].sum()) - before
 
     def _remove(self, ordinals: list[int]) -> None:
         known = (self._media_ids.pop(ordinal, None) for ordinal in ordinals)
@@ -101,6 +139,13 @@ class LibraryIndex:
         self._media_ids.update(
             (int(changed.ordinals[asset]), changed.media_ids[asset]) for asset in with_faces
         )
+
+
+def _corrupt(library: LibraryRow, what: str) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"library {library.name!r}: {what}; other libraries of the store are not affected",
+        library=library.name,
+    )
 
 
 class Indexes:

@@ -11,7 +11,15 @@ from facegrep._arguments import check_count
 from facegrep._errors import InvalidArgumentError, StoreCorrupt
 from facegrep._names import check_library_name, check_name
 from facegrep.engine._results import Hit, Page
-from facegrep.store import KeptAnswer, find_library, find_ordinals, read_tombstones, unpack_faces
+from facegrep.store import (
+    GONE,
+    KeptAnswer,
+    find_library,
+    find_ordinals,
+    library_name,
+    read_tombstones,
+    unpack_faces,
+)
 from facegrep.vision import Box
 
 if TYPE_CHECKING:
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facegrep.engine._results import SearchResult
-    from facegrep.store import Answer, AnswerStore, Store
+    from facegrep.store import Answer, AnswerStore, MediaRow, Store
 
 _SHA256_BYTES = 32
 
@@ -43,23 +51,22 @@ def cut_page(store: Store, answer: Answer, offset: int, limit: int) -> Page:
     chosen = slice(first, first + count)
     ordinals = answer.ordinals[chosen].tolist()
     with store.catalog.read() as connection:
-        rows = find_ordinals(connection, answer.library_id, ordinals)
-        gone = read_tombstones(connection, answer.library_id, answer.seq)
-        dropped = not connection.execute(
-            "SELECT count(*) FROM library WHERE id = ?", (answer.library_id,)
-        ).fetchone()[0]
+        library = library_name(connection, answer.library_id)
+        if library is None:  # dropped, with all it held
+            return Page((), 0)
+        rows = find_ordinals(connection, answer.library_id, ordinals, library)
+        gone = read_tombstones(connection, answer.library_id, answer.seq, library)
     live = {row.ordinal: row for row in rows}
     hits = []
     places = zip(ordinals, answer.scores[chosen], answer.faces[chosen], strict=True)
     for ordinal, score, face_no in places:
         if ordinal in live:
             row = live[ordinal]
-            box = _box(row.media_id, row.face_count, row.face_data, int(face_no))
+            box = _box(library, row, int(face_no))
             hits.append(Hit(row.media_id, float(score), box, row.face_count))
-    if dropped:
-        return Page(tuple(hits), 0)
     matching = answer.ordinals if answer.matching is None else answer.matching
-    deleted = int(np.isin(gone, matching).sum()) if gone else 0  # no ordinal is gone twice
+    deleted = int((matching == GONE).sum())
+    deleted += int(np.isin(gone, matching).sum()) if gone else 0  # no ordinal is gone twice
     return Page(tuple(hits), answer.total - deleted)
 
 
@@ -189,12 +196,13 @@ class Answers:
             return find_library(connection, self._account, library).id
 
 
-def _box(media_id: str, face_count: int, data: bytes | None, face_no: int) -> Box | None:
+def _box(library: str, row: MediaRow, face_no: int) -> Box | None:
     try:
-        faces = unpack_faces(data, face_count)
+        faces = unpack_faces(row.face_data, row.face_count)
     except ValueError as error:
-        raise StoreCorrupt(f"media {media_id!r}: {error}") from error
+        what = f"library {library!r}, media {row.media_id!r}: {error}"
+        raise StoreCorrupt(what, library=library) from error
     # Another analysis may have found fewer faces since.
-    if faces is None or not 0 <= face_no < face_count:
+    if faces is None or not 0 <= face_no < row.face_count:
         return None
     return Box(*map(float, faces[face_no, :4]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facegrep.store._answer import Answer
-from facegrep.store._answers import AnswerStore, KeptAnswer
+from facegrep.store._answers import GONE, AnswerStore, KeptAnswer
 from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset
 from facegrep.store._changes import (
     ChangedAssets,
@@ -19,6 +19,7 @@ from facegrep.store._libraries import (
     find_library,
     insert_library,
     library_ids,
+    library_name,
     list_libraries,
     same_library,
 )
@@ -30,21 +31,26 @@ from facegrep.store._media import (
     list_media,
     list_unanalysed,
 )
+from facegrep.store._receipt import Receipt
 from facegrep.store._store import Store
+from facegrep.store._verify import Damage
 
 __all__ = [
     "FACE_VALUES",
+    "GONE",
     "MAX_DIM",
     "Answer",
     "AnswerStore",
     "ChangedAssets",
     "Columns",
+    "Damage",
     "Faces",
     "Job",
     "KeptAnswer",
     "LibraryRow",
     "MediaRow",
     "NewAsset",
+    "Receipt",
     "Store",
     "find_identities",
     "find_library",
@@ -53,6 +59,7 @@ __all__ = [
     "find_pending",
     "insert_library",
     "library_ids",
+    "library_name",
     "list_libraries",
     "list_media",
     "list_unanalysed",

@@ -13,7 +13,10 @@ import numpy as np
 
 from facegrep._errors import StoreCorrupt
 from facegrep.store._answer import Answer
+from facegrep.store._changes import read_tombstones
 from facegrep.store._checksum import checked, with_checksum
+from facegrep.store._libraries import library_ids
+from facegrep.store._scrub import want_scrub
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +69,15 @@ class AnswerRow(NamedTuple):
 
 
 _INSERT: Final = f"INSERT INTO answer VALUES ({', '.join('?' * (len(AnswerRow._fields) + 1))})"
+
+
+_BLOBS: Final = AnswerRow._fields.index("ordinals")
+_UPDATE: Final = (
+    f"UPDATE answer SET {', '.join(f'{n} = ?' for n in AnswerRow._fields[_BLOBS:])}, checksum = ?"
+    " WHERE rowid = ?"
+)
+GONE: Final = -1
+"""In place of the ordinal of a hit that was erased."""
 
 
 class AnswerStore:
@@ -168,9 +180,76 @@ class AnswerStore:
             _ = transaction.seq
             transaction.connection.execute("DELETE FROM answer WHERE library_id = ?", (library_id,))
 
+    def forget_deleted(self, catalog: Database) -> int:
+        """Take out of every answer the hits that were deleted since; returns how many changed.
+
+        Their places stay, so that pages cut before and after neither overlap nor skip.
+        """
+        changed = 0
+        with self._database.write() as transaction, catalog.read() as reader:
+            connection = transaction.connection
+            live = library_ids(reader)
+            keys = connection.execute("SELECT rowid, library_id, seq FROM answer").fetchall()
+            for rowid, library_id, seq in keys:
+                if library_id not in live:
+                    connection.execute("DELETE FROM answer WHERE rowid = ?", (rowid,))
+                    changed += 1
+                    continue
+                gone = read_tombstones(reader, library_id, seq, str(library_id))
+                if not gone:
+                    continue
+                query = "SELECT * FROM answer WHERE rowid = ?"
+                found = connection.execute(query, (rowid,)).fetchone()
+                try:
+                    without = _without(_checked(found), gone)
+                except StoreCorrupt:  # nobody can say any more whose hits it held
+                    connection.execute("DELETE FROM answer WHERE rowid = ?", (rowid,))
+                    changed += 1
+                    continue
+                if without is not None:
+                    values = with_checksum(without)[_BLOBS:]
+                    connection.execute(_UPDATE, (*values, rowid))
+                    changed += 1
+            if changed:
+                want_scrub(transaction)
+        return changed
+
+    def forget_person(
+        self, library_id: int, embedding: NDArray[np.float32], threshold: float
+    ) -> int:
+        """Drop the answers of searches for somebody who looks like this; returns how many."""
+        norm = float(np.linalg.norm(embedding)) or 1.0
+        query = "SELECT rowid, embedding FROM answer WHERE library_id = ?"
+        with self._database.write() as transaction:
+            connection = transaction.connection
+            alike = []
+            for rowid, blob in connection.execute(query, (library_id,)):
+                other = np.frombuffer(blob, "<f4").astype(np.float64)
+                if other.shape == embedding.shape:
+                    length = norm * (float(np.linalg.norm(other)) or 1.0)
+                    if float(other @ embedding) / length >= threshold:
+                        alike.append((rowid,))
+            connection.executemany("DELETE FROM answer WHERE rowid = ?", alike)
+            # Also of answers that went before: their remains may hold an embedding.
+            want_scrub(transaction)
+        return len(alike)
+
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+
+def _without(row: AnswerRow, gone: list[int]) -> AnswerRow | None:
+    """Return an answer without some assets; ``None`` when it has none of them."""
+    kept = _kept(row).answer
+    erased = np.isin(kept.ordinals, gone)
+    if not erased.any():
+        return None
+    return row._replace(
+        ordinals=np.where(erased, GONE, kept.ordinals).astype("<i8").tobytes(),
+        scores=np.where(erased, 0, kept.scores).astype("<f4").tobytes(),
+        faces=np.where(erased, GONE, kept.faces).astype("<i4").tobytes(),
+    )
 
 
 def _checked(row: tuple[Any, ...]) -> AnswerRow:

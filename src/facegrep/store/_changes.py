@@ -56,11 +56,13 @@ class ChangedAssets:
     hashes: NDArray[np.uint64]
 
 
-def read_tombstones(connection: sqlite3.Connection, library_id: int, after_seq: int) -> list[int]:
+def read_tombstones(
+    connection: sqlite3.Connection, library_id: int, after_seq: int, library: str
+) -> list[int]:
     """Read the ordinals of assets deleted after a sequence number."""
     query = "SELECT * FROM tombstone WHERE library_id = ? AND row_seq > ?"
     rows = connection.execute(query, (library_id, after_seq))
-    return [checked(row, "tombstone")[2] for row in rows]
+    return [checked(row, "tombstone", library)[2] for row in rows]
 
 
 def read_changed_assets(

@@ -87,17 +87,30 @@ def same_library(connection: sqlite3.Connection, library: LibraryRow) -> Library
     StoreCorrupt
         Its row is damaged.
     """
-    query = f"SELECT {_COLUMNS} FROM library WHERE id = ?"
-    row = connection.execute(query, (library.id,)).fetchone()
+    row = library_by_id(connection, library.id)
     if row is None:
         raise NotFoundError("library", library.name, "it was dropped meanwhile")
-    return _checked(row)
+    return row
 
 
-def list_libraries(connection: sqlite3.Connection, account: str | None = None) -> list[LibraryRow]:
-    """List the libraries of an account, or of all, by name, bytewise."""
-    query = f"SELECT {_COLUMNS} FROM library WHERE account = ? OR ? ORDER BY name"
-    return [_checked(row) for row in connection.execute(query, (account, account is None))]
+def library_by_id(connection: sqlite3.Connection, library_id: int) -> LibraryRow | None:
+    """Find a library by its incarnation."""
+    query = f"SELECT {_COLUMNS} FROM library WHERE id = ?"
+    row = connection.execute(query, (library_id,)).fetchone()
+    return None if row is None else _checked(row)
+
+
+def library_name(connection: sqlite3.Connection, library_id: int) -> str | None:
+    """Return the name of an incarnation; ``None`` when it is gone."""
+    query = "SELECT name FROM library WHERE id = ?"
+    row = connection.execute(query, (library_id,)).fetchone()
+    return None if row is None else row[0]
+
+
+def list_libraries(connection: sqlite3.Connection, account: str) -> list[LibraryRow]:
+    """List the libraries of an account, by name, bytewise."""
+    query = f"SELECT {_COLUMNS} FROM library WHERE account = ? ORDER BY name"
+    return [_checked(row) for row in connection.execute(query, (account,))]
 
 
 def library_ids(connection: sqlite3.Connection) -> set[int]:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 from facegrep._errors import StoreBusy
@@ -30,6 +31,7 @@ class FileLock:
         self._path = path
         self.mutex = threading.Lock()
         self._descriptor: int | None = None
+        _LOCKS.add(self)
 
     @contextlib.contextmanager
     def held(self, timeout_s: float) -> Iterator[None]:
@@ -111,3 +113,14 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+_LOCKS: weakref.WeakSet[FileLock] = weakref.WeakSet()
+
+
+def _forget_all_in_child() -> None:
+    for lock in _LOCKS:
+        lock.forget_in_child()
+
+
+os.register_at_fork(after_in_child=_forget_all_in_child)

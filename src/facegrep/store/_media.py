@@ -41,7 +41,7 @@ def find_ordinals(
     connection: sqlite3.Connection,
     library_id: int,
     ordinals: Iterable[int],
-    library: str | None = None,
+    library: str,
 ) -> list[MediaRow]:
     """Find those of the ordinals that are live."""
     query = (

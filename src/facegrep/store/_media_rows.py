@@ -33,7 +33,7 @@ _SEGMENT_FACTOR: Final = 0x9E3779B97F4A7C15
 _SLOT_FACTOR: Final = 0xC2B2AE3D27D4EB4F
 
 
-def hash_of(row: Sequence[Any], library: str | None) -> int:
+def hash_of(row: Sequence[Any], library: str) -> int:
     """Return the hash of a row's content, 0 to 2**64 - 1, having checked the whole row.
 
     Raises
@@ -60,7 +60,7 @@ def _hash_place(segment_id: int | None, first_slot: int | None) -> int:
     return segment_id * _SEGMENT_FACTOR + first_slot * _SLOT_FACTOR + 1
 
 
-def checked_media(row: Sequence[Any], library: str | None) -> MediaRow:
+def checked_media(row: Sequence[Any], library: str) -> MediaRow:
     """Return a row as it was read, unless its checksum says that it changed."""
     hash_of(row, library)
     return MediaRow(*row)

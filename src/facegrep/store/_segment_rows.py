@@ -97,8 +97,9 @@ def read_blocks(
         " WHERE segment_id = ? AND number BETWEEN ? AND ?"
     )
     rows = connection.execute(query, (segment.id, first, last)).fetchall()
+    erased = read_journal(connection, segment)
     return {
-        number: Block(length, crc32)
+        number: Block(length, crc32, _within(segment, number, erased))
         for _, number, length, crc32, _ in (
             checked(row, "block", segment.library_name) for row in rows
         )
@@ -115,6 +116,28 @@ def write_blocks(
             with_checksum((segment.id, number, block.length, block.crc32))
             for number, block in blocks
         ],
+    )
+
+
+def read_journal(connection: sqlite3.Connection, segment: Segment) -> list[range]:
+    """List the slots of a segment that are being overwritten."""
+    query = "SELECT * FROM erase_journal WHERE segment_id = ?"
+    rows = connection.execute(query, (segment.id,))
+    found = [checked(row, "erase_journal", segment.library_name) for row in rows]
+    return [range(first, first + count) for _, first, count, _ in found]
+
+
+def _within(segment: Segment, number: int, erased: list[range]) -> tuple[slice, ...]:
+    """Return the bytes of a block that are erased."""
+    first = number * segment.slots_per_block
+    last = first + segment.slots_per_block
+    return tuple(
+        slice(
+            (max(slots.start, first) - first) * segment.dim,
+            (min(slots.stop, last) - first) * segment.dim,
+        )
+        for slots in erased
+        if slots.start < last and first < slots.stop
     )
 
 
@@ -144,6 +167,15 @@ def _write_segment(connection: sqlite3.Connection, row: tuple[object, ...]) -> N
         "UPDATE segment SET committed_bytes = ?, sealed = ?, checksum = ? WHERE id = ?",
         (*changed, id_),
     )
+
+
+def segment_by_id(
+    connection: sqlite3.Connection, library: LibraryRow, segment_id: int
+) -> Segment | None:
+    """Find a segment of a library."""
+    query = f"{_SELECT} WHERE id = ? AND library_id = ?"
+    row = connection.execute(query, (segment_id, library.id)).fetchone()
+    return None if row is None else _segment(library, row)
 
 
 def _segment(library: LibraryRow, row: tuple[Any, ...]) -> Segment:

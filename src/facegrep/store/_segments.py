@@ -22,6 +22,7 @@ offset      bytes  header, little-endian
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -35,7 +36,7 @@ from facegrep._errors import StoreCorrupt
 from facegrep.store._filesystem import FILE_MODE, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -53,10 +54,30 @@ _HEADER: Final = struct.Struct("<8sHHIQQQ32s")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of slots as the catalog knows it: bytes that count, and their CRC-32."""
+    """A run of slots as the catalog knows it.
+
+    Attributes
+    ----------
+    length
+        Bytes that count.
+    crc32
+        Of those bytes, once the erased are zero.
+    erased
+        Ranges of bytes that are being overwritten: nobody may know yet whether they were.
+    """
 
     length: int
     crc32: int
+    erased: tuple[slice, ...] = ()
+
+    def settled(self, data: bytes) -> bytes | bytearray:
+        """Return the bytes as they will be."""
+        if not self.erased:
+            return data
+        changed = bytearray(data)
+        for part in self.erased:
+            changed[part] = bytes(len(changed[part]))
+        return changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +151,9 @@ def create_segment(folder: Path, segment: Segment) -> None:
 
 def append_codes(folder: Path, segment: Segment, codes: NDArray[np.int8]) -> None:
     """Write codes after the committed ones and make them durable."""
-    descriptor = _open_checked(folder, segment, os.O_RDWR)
-    try:
+    with open_segment_file(folder, segment, writing=True) as descriptor:
         _write_all(descriptor, codes.data.cast("B"), HEADER_BYTES + segment.committed_bytes)
         os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def extend_blocks(
@@ -174,17 +192,23 @@ def read_codes(
         return codes
     if slots[0] < 0 or (int(slots[-1]) + 1) * segment.dim > segment.committed_bytes:
         raise segment.corrupt("the catalog names slots beyond the committed ones")
-    descriptor = _open_checked(folder, segment, os.O_RDONLY)
-    try:
+    with open_segment_file(folder, segment) as descriptor:
         numbers = slots // segment.slots_per_block
         starts = np.flatnonzero(np.diff(numbers, prepend=-1))
         for start, end in zip(starts, [*starts[1:], len(slots)], strict=True):
             number = int(numbers[start])
-            block = _read_block(descriptor, segment, number, blocks.get(number))
+            block = read_block(descriptor, segment, number, blocks.get(number))
             codes[start:end] = block[slots[start:end] - number * segment.slots_per_block]
-    finally:
-        os.close(descriptor)
     return codes
+
+
+def overwrite_slots(descriptor: int, segment: Segment, slots: Iterable[range]) -> None:
+    """Write zeros over slots, durably; never beyond the end of the file."""
+    size = os.fstat(descriptor).st_size
+    for part in slots:
+        start = HEADER_BYTES + part.start * segment.dim
+        _write_zeros(descriptor, start, min(len(part) * segment.dim, max(size - start, 0)))
+    os.fdatasync(descriptor)
 
 
 def wipe_segment(path: Path) -> None:
@@ -194,20 +218,25 @@ def wipe_segment(path: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        size = os.fstat(descriptor).st_size
-        zeros = memoryview(bytes(min(size, 1 << 20)))
-        for start in range(0, size, len(zeros) or 1):
-            _write_all(descriptor, zeros[: size - start], start)
+        _write_zeros(descriptor, 0, os.fstat(descriptor).st_size)
         os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
     path.unlink()
 
 
-def _open_checked(folder: Path, segment: Segment, flags: int) -> int:
-    """Open a segment whose size and header are as the catalog says."""
+@contextlib.contextmanager
+def open_segment_file(folder: Path, segment: Segment, *, writing: bool = False) -> Iterator[int]:
+    """Open a segment's file, for as long as the block runs; its descriptor.
+
+    Raises
+    ------
+    StoreCorrupt
+        Its size or header is not as the catalog says.
+    """
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_RDWR if writing else os.O_RDONLY)
     try:
-        descriptor = os.open(folder / segment.file_name, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(folder / segment.file_name, flags)
     except FileNotFoundError as error:
         raise segment.corrupt("the file is missing") from error
     try:
@@ -218,23 +247,35 @@ def _open_checked(folder: Path, segment: Segment, flags: int) -> int:
             )
         if os.pread(descriptor, HEADER_BYTES, 0) != segment.header():
             raise segment.corrupt("its header is damaged or belongs to another segment")
-    except BaseException:
+        yield descriptor
+    finally:
         os.close(descriptor)
-        raise
-    return descriptor
 
 
-def _read_block(
+def read_block(
     descriptor: int, segment: Segment, number: int, block: Block | None
 ) -> NDArray[np.int8]:
+    """Read a block of slots, int8 ``(slots, dim)``, with zeros where it is erased.
+
+    Raises
+    ------
+    StoreCorrupt
+        It is not what was written.
+    """
     start = number * segment.block_bytes
     expected = min(segment.block_bytes, segment.committed_bytes - start)
     if block is None or block.length != expected:
         raise segment.corrupt(f"the catalog has no valid entry of block {number}", block=number)
-    data = os.pread(descriptor, expected, HEADER_BYTES + start)
+    data = block.settled(os.pread(descriptor, expected, HEADER_BYTES + start))
     if len(data) != expected or zlib.crc32(data) != block.crc32:
         raise segment.corrupt(f"block {number} fails its checksum", block=number)
     return np.frombuffer(data, dtype=np.int8).reshape(-1, segment.dim)
+
+
+def _write_zeros(descriptor: int, start: int, size: int) -> None:
+    zeros = memoryview(bytes(min(size, 1 << 20)))
+    for done in range(0, size, len(zeros) or 1):
+        _write_all(descriptor, zeros[: size - done], start + done)
 
 
 def _write_all(descriptor: int, data: memoryview, offset: int) -> None:

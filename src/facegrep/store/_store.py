@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import contextlib
+from typing import TYPE_CHECKING
 
 from facegrep._errors import StoreCorrupt, StoreNotFound
 from facegrep.store._add import AddOperations
 from facegrep.store._change import ChangeOperations
-from facegrep.store._core import CATALOG_FILE, SESSION_FILE
+from facegrep.store._core import CATALOG_FILE
 from facegrep.store._delete import DeleteOperations
+from facegrep.store._erase import EraseOperations
 from facegrep.store._filesystem import (
     make_directory,
     raise_store_error,
     refuse_network_filesystem,
 )
+from facegrep.store._holdings import kind_of
+from facegrep.store._making import check_database, create_database, is_made, upgrade_database
+from facegrep.store._verify import VerifyOperations
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
     from pathlib import Path
 
-_OWN_NAMES: Final = {CATALOG_FILE, SESSION_FILE, "writer.lock", "session.lock", "v", "tmp"}
 
-
-class Store(AddOperations, ChangeOperations, DeleteOperations):
+class Store(AddOperations, ChangeOperations, DeleteOperations, EraseOperations, VerifyOperations):
     """The directory of a store.
 
     Libraries, assets and vectors of every account. Thread-safe: reads run side by side, each on a
@@ -55,15 +58,15 @@ class Store(AddOperations, ChangeOperations, DeleteOperations):
             try:
                 if not readonly:
                     store._create(on_create)
-                if not store.catalog.is_made():  # a crash came first, and nobody made it since
+                if not is_made(store.catalog):  # a crash came first, and nobody made it since
                     raise _no_store(path)
                 if not readonly:
-                    store.catalog.upgrade()
-                    store.session.upgrade()
-                store.catalog.check()
+                    upgrade_database(store.catalog)
+                    upgrade_database(store.session)
+                check_database(store.catalog)
                 if not readonly:
-                    store.session.check()
-                    store.vectors.recover()
+                    check_database(store.session)
+                    store._recover()
             except BaseException:
                 store.close()
                 raise
@@ -72,21 +75,28 @@ class Store(AddOperations, ChangeOperations, DeleteOperations):
         return store
 
     def _create(self, on_create: Callable[[sqlite3.Connection], None]) -> None:
-        for folder in (self.vectors.folder, self.path / "tmp"):
+        for folder in (self.vectors.folder, self.vectors.unfinished):
             make_directory(folder)
         # In this order: another process may be making the store, its catalog first.
-        if self.vectors.has_files() and not self.catalog.is_made():
+        if self.vectors.has_files() and not is_made(self.catalog):
             raise StoreCorrupt(
                 f"{self.path} holds vectors, but its catalog.db is missing or empty; nothing was "
                 "changed: put catalog.db back, or name another directory"
             )
-        self.catalog.create(on_create)
-        self.session.create(lambda _: None)
+        create_database(self.catalog, on_create)
+        create_database(self.session, lambda _: None)
+
+    def _recover(self) -> None:
+        """Finish what a writer that died began. What cannot be done now is done another time."""
+        self.vectors.recover()
+        with contextlib.suppress(StoreCorrupt):  # said when it is used
+            self.finish_erasures()
 
     def close(self) -> None:
         """Close; calls under way in other threads end first or raise `StoreClosed`."""
         self.catalog.close()
         self.answers.close()
+        self.session.close()
 
 
 def _require_store_or_room(path: Path, *, readonly: bool) -> None:
@@ -95,7 +105,7 @@ def _require_store_or_room(path: Path, *, readonly: bool) -> None:
         return
     if readonly:
         raise _no_store(path)
-    if path.exists() and (foreign := {entry.name for entry in path.iterdir()} - _OWN_NAMES):
+    if path.exists() and (foreign := _foreign_names(path)):
         raise StoreCorrupt(
             f"{path} is not a facegrep store: it holds {min(foreign)!r}; name an empty directory "
             "or one that does not exist"
@@ -106,3 +116,9 @@ def _require_store_or_room(path: Path, *, readonly: bool) -> None:
 
 def _no_store(path: Path) -> StoreNotFound:
     return StoreNotFound(f"there is no store at {path}; open it without readonly to create it")
+
+
+def _foreign_names(path: Path) -> set[str]:
+    """Return the names in a directory that no store has."""
+    names = {entry.name for entry in path.iterdir()} - {"v", "tmp"}
+    return {name for name in names if kind_of(name) is None}

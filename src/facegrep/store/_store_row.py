@@ -21,7 +21,7 @@ class StoreRow(NamedTuple):
     salt
         32 random bytes, for hashes of ids that must not be found again.
     scrub
-        1 while rows that must not be found may still lie in free pages or in the log.
+        The last commit whose deleted rows may still lie in free pages or in the log; 0: none do.
     """
 
     id: int

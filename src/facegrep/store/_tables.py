@@ -6,7 +6,7 @@ from typing import Final
 
 from facegrep.store._schema import Schema
 
-# scrub: 1 while rows that must not be found may still lie in free pages or in the log.
+# scrub: the last commit whose deleted rows may still lie in free pages or in the log; 0: none do.
 _STORE: Final = """
     CREATE TABLE store (
         id INTEGER PRIMARY KEY CHECK (id = 1),

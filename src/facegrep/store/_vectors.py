@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from facegrep._errors import StoreBusy, StoreError
+from facegrep._errors import StoreBusy, StoreCorrupt, StoreError
 from facegrep.store import _segment_rows
 from facegrep.store._assets import Slots
 from facegrep.store._filesystem import raise_store_error
@@ -37,6 +37,7 @@ class Vectors:
 
     def __init__(self, folder: Path, catalog: Database) -> None:
         self.folder = folder
+        self.unfinished = folder.with_name("tmp")
         self._catalog = catalog
         self._poisoned: set[int] = set()
 
@@ -126,21 +127,24 @@ class Vectors:
 
     def recover(self) -> None:
         """Overwrite and remove what a writer that died left: files the catalog does not name."""
-        if not self._orphans():
-            return
         # Busy: a writer is at work, and an orphan may be its newest segment. Later is soon enough.
-        with contextlib.suppress(StoreBusy), self._catalog.locked():
-            for path in self._orphans():
-                wipe_segment(path)
+        # Damaged: nobody knows which files are orphans.
+        with contextlib.suppress(StoreBusy, StoreCorrupt):
+            if not self._orphans():
+                return
+            with self._catalog.locked():
+                for path in self._orphans():
+                    wipe_segment(path)
 
     def _orphans(self) -> list[Path]:
         with self._catalog.read() as connection:
             named = _segment_rows.named_segment_files(connection)
-        return [
+        segments = [
             path
             for path in self.folder.iterdir()
             if _SEGMENT_NAME.fullmatch(path.name) and path.name not in named
         ]
+        return [*segments, *self.unfinished.iterdir()]
 
 
 class _AppendFailed(Exception):

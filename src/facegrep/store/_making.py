@@ -1,0 +1,104 @@
+"""A database made, brought up to date, and recognised, before anybody uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+from facegrep._errors import StoreCorrupt
+from facegrep.store import _schema
+from facegrep.store._filesystem import FILE_MODE, sync_directory
+from facegrep.store._upgrade import upgrade
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+
+    from facegrep.store._database import Database
+
+
+def create_database(database: Database, fill: Callable[[sqlite3.Connection], None]) -> None:
+    """Make the tables and what `fill` enters into them, unless they are there.
+
+    Raises
+    ------
+    StoreCorrupt
+        They were there: commits of them were acknowledged.
+    """
+    if is_made(database):
+        return
+    # An empty file is an empty database; made here, since SQLite would make it readable to all.
+    # O_EXCL: an existing one is not opened, for closing it drops SQLite's locks.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(database.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
+    with database.exclusive() as writer:
+        if is_made(database):  # meanwhile, by somebody else
+            return
+        side = database.acknowledged
+        if side.exists() and side.newest(side.read()).seq:
+            raise StoreCorrupt(
+                f"{database.path.name} is missing or empty, but commits of it were acknowledged; "
+                f"put it back, or remove {side.path.name} too to begin anew without what it held"
+            )
+        side.create()
+        with _transaction(writer):
+            _schema.create(writer, database.schema, _now_ms())
+            fill(writer)
+        sync_directory(database.path.parent)
+
+
+def is_made(database: Database) -> bool:
+    """Whether it has tables; a crash can leave a file without."""
+    if not database.path.exists():
+        return False
+    with database.snapshot() as connection:
+        return not _schema.is_empty(connection)
+
+
+def upgrade_database(database: Database) -> None:
+    """Bring a file of an older version to this one: in one transaction, in place.
+
+    Other processes must not have it open with an older facegrep.
+
+    Raises
+    ------
+    StoreCorrupt
+        It says that it is of an older version, but defines something else.
+    """
+    with database.snapshot() as connection:
+        if _schema.older_version(connection, database.schema) is None:
+            return
+    with database.exclusive() as writer:
+        writer.execute("PRAGMA foreign_keys = OFF")  # while tables change their names
+        try:
+            with _transaction(writer):
+                if _schema.older_version(writer, database.schema) is not None:
+                    database.acknowledged.create()
+                    upgrade(writer, database.schema, _now_ms())
+        finally:
+            database.discard_writer()
+
+
+def check_database(database: Database) -> None:
+    """Refuse a file of another schema or version, see `_schema.check`, and one that is behind."""
+    with database.snapshot() as connection:
+        _schema.check(connection, database.schema, database.path.name)
+    with database.read():
+        pass
+
+
+@contextlib.contextmanager
+def _transaction(writer: sqlite3.Connection) -> Iterator[None]:
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        writer.execute("COMMIT")
+    finally:
+        if writer.in_transaction:
+            writer.rollback()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

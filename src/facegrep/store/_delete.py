@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from facegrep._errors import StoreError
 from facegrep.store._core import StoreCore
 from facegrep.store._libraries import count_assets, delete_library, same_library
 from facegrep.store._media import find_live
@@ -47,7 +48,13 @@ class DeleteOperations(StoreCore):
             _ = transaction.seq
             self.vectors.forget(transaction, current)
             delete_library(transaction.connection, current)
-        self.answers.drop_library(library.id)
+        try:
+            self.answers.drop_library(library.id)
+        except StoreError as error:
+            raise StoreError(
+                f"library {library.name!r} was dropped, but its frozen answers, which nobody can "
+                "ask for any more, could not be removed: they go when their time is over"
+            ) from error
 
     def erase_faces(self, library: LibraryRow, face_index: str | None) -> int:
         """Set the state of a face index that is not active, and overwrite the library's vectors.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from facegrep._errors import StoreError
 from facegrep.store._core import StoreCore
 from facegrep.store._libraries import count_assets, delete_library, same_library
-from facegrep.store._media import find_live
+from facegrep.store._media import find_live, require_absent
 from facegrep.store._media_rows import delete_media, forget_faces
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class DeleteOperations(StoreCore):
             connection = transaction.connection
             current = same_library(connection, library)
             found = find_live(connection, current, media_ids)
+            if unknown := set(media_ids) - {row.media_id for row in found}:
+                require_absent(connection, current, unknown)
             if found:
                 seq = transaction.seq
                 digest = delete_media(connection, current, seq, found)

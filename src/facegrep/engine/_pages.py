@@ -57,6 +57,12 @@ def cut_page(store: Store, answer: Answer, offset: int, limit: int) -> Page:
         rows = find_ordinals(connection, answer.library_id, ordinals, library)
         gone = read_tombstones(connection, answer.library_id, answer.seq, library)
     live = {row.ordinal: row for row in rows}
+    if not set(ordinals) <= {GONE, *live, *gone}:
+        raise StoreCorrupt(
+            f"library {library!r}: an asset of an answer is neither there nor deleted; other "
+            "libraries of the store are not affected",
+            library=library,
+        )
     hits = []
     places = zip(ordinals, answer.scores[chosen], answer.faces[chosen], strict=True)
     for ordinal, score, face_no in places:

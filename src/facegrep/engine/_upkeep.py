@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from facegrep._arguments import check_share
+from facegrep._errors import NotFoundError
 from facegrep._names import check_library_name
 from facegrep.engine._view import EngineCore
+from facegrep.store import ERASE_TIMEOUT_S, MIN_DEAD_SHARE, list_libraries
 
 if TYPE_CHECKING:
-    from facegrep.store import Damage
+    from facegrep.store import Damage, Rewritten
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,31 @@ class VerifyReport:
     def to_dict(self) -> dict[str, object]:
         """Return it as plain data, for JSON."""
         return {"ok": self.ok, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What `Engine.compact` did.
+
+    Attributes
+    ----------
+    rewritten
+        Each segment: the file that went, its bytes of vectors before and after.
+    erasures_finished
+        Whether nothing is left of erasures that were cut off.
+    """
+
+    rewritten: tuple[Rewritten, ...]
+    erasures_finished: bool
+
+    @property
+    def freed_bytes(self) -> int:
+        """How much smaller the vectors are."""
+        return sum(one.bytes_before - one.bytes_after for one in self.rewritten)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it as plain data, for JSON."""
+        return {"freed_bytes": self.freed_bytes, **asdict(self)}
 
 
 class UpkeepOperations(EngineCore):
@@ -79,3 +107,46 @@ class UpkeepOperations(EngineCore):
             block_count=found.blocks,
             vector_bytes=found.vector_bytes,
         )
+
+    def compact(
+        self, library: str | None = None, *, min_dead_share: float = MIN_DEAD_SHARE
+    ) -> CompactReport:
+        """Rewrite files of vectors without those of deleted assets, and overwrite the old ones.
+
+        Searches run on; other writers wait for one segment at a time, 2 s for 64 MiB. Erasures that
+        were cut off are finished first.
+
+        Parameters
+        ----------
+        library
+            Only this one's; by default those of all libraries of the account.
+        min_dead_share
+            The share of a segment that must be dead for it to be rewritten; 0 for any.
+
+        Raises
+        ------
+        NotFoundError
+            No such library.
+        InvalidArgumentError
+            A share that is not in 0..1.
+        StoreCorrupt
+            A segment is damaged; it is left as it is.
+        StoreError
+            The disk failed, or is full. What was rewritten before is durable, the rest unchanged.
+        """
+        share = check_share(min_dead_share, "min_dead_share")
+        store = self._writable
+        if library is not None:
+            rows = [self._find(check_library_name(library))]
+        else:
+            with store.catalog.read() as connection:
+                rows = list_libraries(connection, self._account)
+        finished = store.finish_erasures(timeout_s=ERASE_TIMEOUT_S)
+        rewritten: list[Rewritten] = []
+        for row in rows:
+            try:
+                rewritten += store.compact(row, min_dead_share=share)
+            except NotFoundError:  # dropped meanwhile
+                if library is not None:
+                    raise
+        return CompactReport(tuple(rewritten), finished)

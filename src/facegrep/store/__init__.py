@@ -11,7 +11,9 @@ from facegrep.store._changes import (
     read_changed_assets,
     read_tombstones,
 )
+from facegrep.store._compact import MIN_DEAD_SHARE, Rewritten
 from facegrep.store._core import now_ms
+from facegrep.store._erase import ERASE_TIMEOUT_S
 from facegrep.store._faces import FACE_VALUES, unpack_faces
 from facegrep.store._libraries import (
     MAX_DIM,
@@ -36,9 +38,11 @@ from facegrep.store._store import Store
 from facegrep.store._verify import Damage
 
 __all__ = [
+    "ERASE_TIMEOUT_S",
     "FACE_VALUES",
     "GONE",
     "MAX_DIM",
+    "MIN_DEAD_SHARE",
     "Answer",
     "AnswerStore",
     "ChangedAssets",
@@ -51,6 +55,7 @@ __all__ = [
     "MediaRow",
     "NewAsset",
     "Receipt",
+    "Rewritten",
     "Store",
     "find_identities",
     "find_library",

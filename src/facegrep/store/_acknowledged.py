@@ -62,6 +62,19 @@ class AcknowledgedFile:
         """Whether there is one."""
         return self.path.exists()
 
+    def has_acknowledged(self) -> bool:
+        """Whether anything was: there is a file, and one whose making was not cut off.
+
+        Raises
+        ------
+        StoreCorrupt
+            Neither sector holds what was written.
+        """
+        if not self.exists():
+            return False
+        data = self.read()
+        return len(data) == 2 * _SECTOR_BYTES and any(data) and self.newest(data).seq > 0
+
     def read(self) -> bytes:
         """Read the file as it is.
 

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Final
 from facegrep._errors import (
     FacegrepError,
     ForkError,
-    StoreBusy,
     StoreClosed,
     StoreCorrupt,
+    StoreError,
     StoreReadOnly,
 )
 from facegrep.store._acknowledged import AcknowledgedFile, Acknowledgement
 from facegrep.store._audit import read_head
 from facegrep.store._connections import store_error
+from facegrep.store._filesystem import raise_store_error
 from facegrep.store._pool import ConnectionPool
 from facegrep.store._store_row import read_store, write_store
 
@@ -124,7 +125,8 @@ class Database:
         StoreCorrupt
             The database is behind what was acknowledged.
         """
-        acknowledged = self.acknowledged.read()  # first: the snapshot must have as much
+        with self._translated():
+            acknowledged = self.acknowledged.read()  # first: the snapshot must have as much
         with self.snapshot() as connection:
             self._require(acknowledged, connection)
             yield connection
@@ -177,7 +179,7 @@ class Database:
             # it cannot be had another process is writing, and ours is not the last.
             if self._pool.has_writer:
                 with (
-                    contextlib.suppress(StoreBusy, sqlite3.Error),
+                    contextlib.suppress(StoreError, sqlite3.Error),
                     self._lock.held_among_processes(self.lock_timeout_s),
                 ):
                     writer = self._pool.writer()
@@ -236,21 +238,36 @@ class Database:
             if transaction.connection.in_transaction:
                 transaction.connection.rollback()
             self._pool.discard_writer()
-            outcome = "nothing was written"
-            with contextlib.suppress(FacegrepError, sqlite3.Error), self.snapshot() as connection:
-                if read_store(connection).seq >= transaction.seq:  # under the lock: nobody else's
-                    outcome = "it is visible, but may not survive a power cut; repeat it"
-            raise store_error(error, self.path, outcome) from error
+            raise store_error(error, self.path, self._settle(transaction.seq)) from error
         self.acknowledged.write(Acknowledgement(transaction.seq, head))
 
+    def _settle(self, seq: int) -> str:
+        """Make sure of what became of a commit that failed, and say it.
+
+        All of it may stand in the log, not synced: nobody sees it, but whoever opens the database
+        after the last process has closed it would read it. So the log is written over from there.
+        """
+        with contextlib.suppress(FacegrepError, sqlite3.Error):
+            writer = self._pool.writer()
+            writer.execute("BEGIN IMMEDIATE")
+            row = read_store(writer)
+            if row.seq >= seq:  # under the lock: nobody else's
+                writer.rollback()
+                return "it is visible, but may not survive a power cut; repeat it"
+            write_store(writer, row)
+            writer.execute("COMMIT")
+            return "nothing was written"
+        self._pool.discard_writer()
+        return "it is not visible now, but may be once the store is opened again; repeat it"
+
     def _checkpoint(self, writer: sqlite3.Connection) -> None:
-        size = self.wal_bytes()
-        if size <= _WAL_PASSIVE_BYTES:
-            return
-        # TRUNCATE waits for readers; a commit must not, so it gives up at once and the next one
-        # tries again.
-        mode = "TRUNCATE" if size > _WAL_TRUNCATE_BYTES else "PASSIVE"
-        with contextlib.suppress(sqlite3.Error):
+        # The commit is durable: an error here is not the caller's, and the next commit tries again.
+        with contextlib.suppress(OSError, sqlite3.Error):
+            size = self.wal_bytes()
+            if size <= _WAL_PASSIVE_BYTES:
+                return
+            # TRUNCATE waits for readers; a commit must not, so it gives up at once.
+            mode = "TRUNCATE" if size > _WAL_TRUNCATE_BYTES else "PASSIVE"
             writer.execute("PRAGMA busy_timeout = 0")
             writer.execute(f"PRAGMA wal_checkpoint({mode})")
             writer.execute("PRAGMA busy_timeout = 5000")
@@ -261,5 +278,9 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise store_error(error, self.path, "nothing was written") from error
+        except OSError as error:
+            raise_store_error(
+                error, f"using {self.path.name} and its vectors", "nothing was written"
+            )
         except UnicodeDecodeError as error:
             raise StoreCorrupt(f"{self.path.name}: {error}; nothing was written") from error

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from facegrep._errors import StoreError
 from facegrep.store._core import StoreCore
 from facegrep.store._libraries import count_assets, delete_library, same_library
-from facegrep.store._media import find_live
+from facegrep.store._media import find_live, require_absent
 from facegrep.store._media_rows import delete_media, forget_faces
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class DeleteOperations(StoreCore):
             connection = transaction.connection
             current = same_library(connection, library)
             found = find_live(connection, current, media_ids)
+            if unknown := set(media_ids) - {row.media_id for row in found}:
+                require_absent(connection, current, unknown)
             if found:
                 seq = transaction.seq
                 digest = delete_media(connection, current, seq, found)
@@ -47,7 +50,13 @@ class DeleteOperations(StoreCore):
             _ = transaction.seq
             self.vectors.forget(transaction, current)
             delete_library(transaction.connection, current)
-        self.answers.drop_library(library.id)
+        try:
+            self.answers.drop_library(library.id)
+        except StoreError as error:
+            raise StoreError(
+                f"library {library.name!r} was dropped, but its frozen answers, which nobody can "
+                "ask for any more, could not be removed: they go when their time is over"
+            ) from error
 
     def erase_faces(self, library: LibraryRow, face_index: str | None) -> int:
         """Set the state of a face index that is not active, and overwrite the library's vectors.

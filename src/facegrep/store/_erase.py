@@ -27,7 +27,7 @@ from facegrep.store._audit import AuditEntry, append_entry
 from facegrep.store._core import StoreCore, now_ms
 from facegrep.store._journal import enter_slots, overwrite_entered
 from facegrep.store._libraries import count_assets, same_library
-from facegrep.store._media import find_live
+from facegrep.store._media import find_live, require_absent
 from facegrep.store._media_rows import delete_media
 from facegrep.store._receipt import Receipt
 from facegrep.store._scrub import scrub, settle_scrub, want_scrub, wanted_scrub
@@ -80,6 +80,8 @@ class EraseOperations(StoreCore):
             connection = transaction.connection
             current = same_library(connection, library)
             rows = find_live(connection, current, media_ids)
+            if unknown := set(media_ids) - {row.media_id for row in rows}:
+                require_absent(connection, current, unknown)
             seq = want_scrub(transaction)
             segments = enter_slots(connection, self.vectors.folder, current, rows)
             digest = delete_media(connection, current, seq, rows)
@@ -100,8 +102,14 @@ class EraseOperations(StoreCore):
                 details={"ids": hash_ids(read_store(connection).salt, erased)},
             )
         changed_answers = self._finish(timeout_s)
-        with self.catalog.read() as connection:
-            done = _entry_of_the_end(connection, begun, seq)
+        try:
+            with self.catalog.read() as connection:
+                done = _entry_of_the_end(connection, begun, seq)
+        except StoreError as error:
+            raise ErasePending(
+                "in no answer any more, but what the audit says of the end cannot be read; erase "
+                "them again for a receipt"
+            ) from error
         return Receipt(
             library=library.name,
             media_ids=tuple(erased),

@@ -86,6 +86,9 @@ class FileLock:
                     time.sleep(_POLL_S)
                 if self._is_the_file(descriptor):
                     return descriptor
+            except OSError as error:
+                os.close(descriptor)
+                raise_store_error(error, f"locking {self._path.name}", "nothing was written")
             except BaseException:
                 os.close(descriptor)
                 raise

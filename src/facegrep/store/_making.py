@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from facegrep._errors import StoreCorrupt
+from facegrep._errors import StoreCorrupt, StoreError
 from facegrep.store import _schema
 from facegrep.store._filesystem import FILE_MODE, sync_directory
 from facegrep.store._upgrade import upgrade
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator
 
     from facegrep.store._database import Database
@@ -37,7 +37,7 @@ def create_database(database: Database, fill: Callable[[sqlite3.Connection], Non
         if is_made(database):  # meanwhile, by somebody else
             return
         side = database.acknowledged
-        if side.exists() and side.newest(side.read()).seq:
+        if side.has_acknowledged():
             raise StoreCorrupt(
                 f"{database.path.name} is missing or empty, but commits of it were acknowledged; "
                 f"put it back, or remove {side.path.name} too to begin anew without what it held"
@@ -53,8 +53,15 @@ def is_made(database: Database) -> bool:
     """Whether it has tables; a crash can leave a file without."""
     if not database.path.exists():
         return False
-    with database.snapshot() as connection:
-        return not _schema.is_empty(connection)
+    try:
+        with database.snapshot() as connection:
+            return not _schema.is_empty(connection)
+    except StoreError as error:
+        # A rollback journal, which a reader may not play back: there is one only while the file is
+        # made, before its log.
+        if getattr(error.__cause__, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+            return False
+        raise
 
 
 def upgrade_database(database: Database) -> None:

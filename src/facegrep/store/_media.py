@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING
 
+from facegrep._errors import StoreCorrupt
 from facegrep.store._checksum import checked
 from facegrep.store._media_rows import COLUMNS, checked_media
 
@@ -32,9 +34,32 @@ def find_live(
         " CROSS JOIN media ON library_id = ? AND media_id = wanted.value"
     )
     # Many values as one parameter: one statement, and no limit on them.
-    wanted = json.dumps(list(media_ids), ensure_ascii=False)
+    media_ids = list(media_ids)
+    wanted = json.dumps(media_ids, ensure_ascii=False)
     rows = connection.execute(query, (wanted, library.id))
-    return [checked_media(row, library.name) for row in rows]
+    found = [checked_media(row, library.name) for row in rows]
+    if not {row.media_id for row in found} <= set(media_ids):
+        raise _damaged_index(library)
+    return found
+
+
+def require_absent(
+    connection: sqlite3.Connection, library: LibraryRow, media_ids: Iterable[str]
+) -> None:
+    """Make sure that ids which the index does not have are on no row: 0.16 us a row.
+
+    Raises
+    ------
+    StoreCorrupt
+        The index, which has no checksums, has lost one.
+    """
+    query = (
+        "SELECT 1 FROM media WHERE library_id = ? AND ordinal >= 0"  # by the rows, not the index
+        " AND +media_id IN (SELECT value FROM json_each(?)) LIMIT 1"
+    )
+    wanted = json.dumps(list(media_ids), ensure_ascii=False)
+    if connection.execute(query, (library.id, wanted)).fetchone():
+        raise _damaged_index(library)
 
 
 def find_ordinals(
@@ -58,20 +83,42 @@ def find_media(
     """Find one asset."""
     query = f"SELECT {COLUMNS} FROM media WHERE library_id = ? AND media_id = ?"
     row = connection.execute(query, (library.id, media_id)).fetchone()
-    return None if row is None else checked_media(row, library.name)
+    if row is None:
+        require_absent(connection, library, [media_id])
+        return None
+    found = checked_media(row, library.name)
+    if found.media_id != media_id:
+        raise _damaged_index(library)
+    return found
 
 
 def list_media(
     connection: sqlite3.Connection, library: LibraryRow, after: str | None, limit: int
 ) -> list[MediaRow]:
-    """List assets whose id is greater than `after`, by id, bytewise."""
+    """List assets whose id is greater than `after`, by id, bytewise.
+
+    Raises
+    ------
+    StoreCorrupt
+        A row was changed, or the index of ids, which has no checksums, leads elsewhere.
+    """
     query = (
         f"SELECT {COLUMNS} FROM media WHERE library_id = ? AND media_id > ?"
         " ORDER BY media_id LIMIT ?"
     )
     # "" is less than every id: an id has a character.
     rows = connection.execute(query, (library.id, after or "", limit))
-    return [checked_media(row, library.name) for row in rows]
+    found = [checked_media(row, library.name) for row in rows]
+    count = len(found)
+    if count < limit and after is not None:  # the last page: were there as many before it?
+        query = "SELECT count(*) FROM media INDEXED BY media_by_id WHERE library_id = ?"
+        count = connection.execute(query, (library.id,)).fetchone()[0]
+    ids = [after or "", *(row.media_id for row in found)]
+    if any(one >= other for one, other in itertools.pairwise(ids)) or (
+        len(found) < limit and count != library.media_count
+    ):
+        raise _damaged_index(library)
+    return found
 
 
 def list_unanalysed(
@@ -104,3 +151,11 @@ def find_pending(
         return None
     _, _, is_array, content, _ = checked(row, "pending_input", library.name)
     return content, bool(is_array)
+
+
+def _damaged_index(library: LibraryRow) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"library {library.name!r}: the index of its media ids is damaged; other libraries of the "
+        "store are not affected",
+        library=library.name,
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from facegrep._errors import StoreCorrupt, StoreNotFound
 from facegrep.store._add import AddOperations
 from facegrep.store._change import ChangeOperations
+from facegrep.store._compact import CompactOperations
 from facegrep.store._core import CATALOG_FILE
 from facegrep.store._delete import DeleteOperations
 from facegrep.store._erase import EraseOperations
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Store(AddOperations, ChangeOperations, DeleteOperations, EraseOperations, VerifyOperations):
+class Store(
+    AddOperations,
+    ChangeOperations,
+    CompactOperations,
+    DeleteOperations,
+    EraseOperations,
+    VerifyOperations,
+):
     """The directory of a store.
 
     Libraries, assets and vectors of every account. Thread-safe: reads run side by side, each on a

@@ -1,38 +1,17 @@
-"""Writers that are killed, or whose disk fails: what was acknowledged is there, and no half."""
+"""Writes that fail, and the order in which they become durable. tests/faults kills writers."""
 
 from __future__ import annotations
 
 import errno
-import importlib.util
 import os
-import random
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 import facegrep
-
-CYCLES = 15
-SEED = 20201109
-
-
-@pytest.fixture(scope="module")
-def writer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "store_writer", Path(__file__).with_name("store_writer.py")
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -50,58 +29,6 @@ def codes_of(engine: facegrep.Engine, library: str) -> dict[str, bytes]:
         assert all(face.code is not None for face in faces)
         found[asset.media_id] = b"".join(f.code.tobytes() for f in faces if f.code is not None)
     return found
-
-
-def run_until_killed(path: Path, first: int, wait_s: float) -> list[str]:
-    """Lines the writer said before it was killed, some time after its first acknowledgement."""
-    script = str(Path(__file__).with_name("store_writer.py"))
-    child = subprocess.Popen(
-        [sys.executable, script, str(path), str(first)], stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdout is not None
-    lines = [child.stdout.readline()]
-    timer = threading.Timer(wait_s, child.kill)
-    timer.start()
-    lines += child.stdout.readlines()
-    child.stdout.close()
-    child.wait()
-    timer.cancel()
-    assert lines[0], "the writer died before its first acknowledgement"
-    return lines
-
-
-@pytest.mark.slow
-def test_a_killed_writer_loses_nothing_acknowledged_and_leaves_no_half(
-    tmp_path: Path, writer: ModuleType
-) -> None:
-    path = tmp_path / "store"
-    with facegrep.open(path) as engine:
-        engine.create_library("crash", dim=writer.DIM, threshold=0.5)
-    chance = random.Random(SEED)
-    present: set[int] = set()
-    first = 0
-    for _ in range(CYCLES):
-        said = [line.split() for line in run_until_killed(path, first, chance.uniform(0.01, 0.25))]
-        present |= {int(number) for verb, number in said if verb == "added"}
-        present -= {int(number) for verb, number in said if verb == "deleted"}
-        verb, last = said[-1][0], int(said[-1][1])
-        unsure = {last if verb == "deleting" else last + 1}  # done, perhaps, but not acknowledged
-        with facegrep.open(path) as engine:
-            ids = {asset.media_id for asset in engine.media("crash", limit=10**6)}
-            batches = {int(media_id.split("/")[0]) for media_id in ids}
-            assert batches - unsure == present - unsure, f"seed {SEED}"
-            assert ids == {media_id for b in batches for media_id in writer.batch_ids(b)}
-            # One search reads every vector, and checks every checksum.
-            every = engine.search("crash", vector=np.ones(writer.DIM), threshold=-1.0)
-            assert every.total == len(ids) == engine.library("crash").media_count
-            newest = sorted(batches)[-20:]
-            for number in {*newest, *chance.sample(sorted(batches), min(20, len(batches)))}:
-                codes = facegrep._core.quantize(writer.batch_vectors(number))
-                for media_id, code in zip(writer.batch_ids(number), codes, strict=True):
-                    (face,) = engine.get("crash", media_id, vectors=True).faces
-                    np.testing.assert_array_equal(face.code, code)
-        present = batches
-        first = last + 2
 
 
 def failing(function: Callable[..., Any], number: int, *, after: int = 0) -> Callable[..., Any]:
@@ -166,47 +93,6 @@ def test_a_failed_segment_is_not_trusted_even_where_that_cannot_be_noted(
             engine.add_vectors("lib", ["lost"], np.eye(8)[1:2])
     engine.add_vectors("lib", ["after"], np.eye(8)[2:3])
     assert len(list((tmp_path / "store" / "v").iterdir())) == 2
-
-
-@pytest.mark.parametrize("limit_bytes", [100_000, 400_000, 1_500_000])
-def test_a_disk_that_really_refuses_to_grow_is_said_and_keeps_what_it_has(
-    tmp_path: Path, limit_bytes: int
-) -> None:
-    """No mocks: a limit on the size of files, which bounds the segment or the catalog's log."""
-    script = f"""
-import resource, signal, sys
-import numpy as np, facegrep
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))
-stored = 0
-try:
-    with facegrep.open({str(tmp_path / "store")!r}) as engine:
-        engine.create_library("lib", dim=64, threshold=0.5)
-        for number in range(1000):
-            engine.add_vectors("lib", [f"{{number}}-{{i}}" for i in range(200)], np.ones((200, 64)))
-            stored += 200
-except facegrep.StoreError as error:
-    print(stored, type(error).__name__, error)
-    try:
-        with facegrep.open({str(tmp_path / "store")!r}) as engine:
-            assert engine.library("lib").media_count == stored
-            assert engine.search("lib", vector=np.ones(64)).total == stored
-    except facegrep.NotFoundError:
-        assert not stored
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    stored, kind, words = done.stdout.split(maxsplit=2)
-    assert kind in ("StoreFull", "StoreError")
-    assert "nothing" in words
-    assert "closed" not in words
-    with facegrep.open(tmp_path / "store") as engine:
-        if "lib" in [library.name for library in engine.libraries()]:
-            assert engine.library("lib").media_count == int(stored)
-            engine.add_vectors("lib", ["more"], np.ones((1, 64)))
-            assert engine.search("lib", vector=np.ones(64)).total == int(stored) + 1
 
 
 @pytest.mark.parametrize("name", ["pwrite", "fsync", "fdatasync"])

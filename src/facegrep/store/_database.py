@@ -279,6 +279,8 @@ class Database:
         except sqlite3.Error as error:
             raise store_error(error, self.path, "nothing was written") from error
         except OSError as error:
-            raise_store_error(error, f"using {self.path.name} and its vectors", "nothing was written")
+            raise_store_error(
+                error, f"using {self.path.name} and its vectors", "nothing was written"
+            )
         except UnicodeDecodeError as error:
             raise StoreCorrupt(f"{self.path.name}: {error}; nothing was written") from error

@@ -1,19 +1,35 @@
-"""Random calls to two engines and two accounts of one store, against a dict and numpy."""
+"""Random calls to three engines and two accounts of one store, against a dict and numpy.
+
+``python -m tests.faults.machine --steps 50000 --seed 1``
+
+A call is also made by a process that is killed at one of its calls of C functions (of SQLite, of
+the system), counted: the same number kills it at the same place, so that hypothesis can shrink.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
+import os
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from numpy.typing import NDArray
+from tests.faults import worker
+from tests.faults.report import Outcome, main
 
 import facegrep
 
@@ -45,14 +61,57 @@ assets = st.builds(
 )
 accounts = st.sampled_from(["default", "other"])
 engines = st.integers(0, 1)
+"""Those that write; number 2 is readonly."""
+
+readers = st.integers(0, 2)
+batches = st.dictionaries(st.sampled_from(IDS), assets)
+Batch = dict[str, Asset]
+
+
+def add_batch(view: facegrep.Engine, batch: Batch) -> facegrep.engine.AddManyResult:
+    rows = [(media_id, row) for media_id, asset in batch.items() for row in asset.vectors]
+    ids = [media_id for media_id, _ in rows]
+    fields = {"intField1": [batch[media_id].number for media_id in ids]}
+    vectors = VECTORS[[row for _, row in rows]] if rows else np.empty((0, DIM))
+    return view.add_vectors("lib", ids, vectors, fields)
+
+
+def die_within(
+    path: Path, account: str, board_path: Path, batch: Batch, gone: list[str], at: int
+) -> None:
+    """Add or erase, and be killed by the call of a C function of that number."""
+    board = worker.Board(board_path)
+    calls = 0
+
+    def count(_frame: object, event: str, _function: object) -> None:
+        nonlocal calls
+        if event == "c_call":
+            calls += 1
+            if calls == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    view = facegrep.open(path).for_account(account)
+    sys.setprofile(count)
+    with contextlib.suppress(facegrep.FacegrepError):
+        if batch:
+            add_batch(view, batch)
+        else:
+            view.erase("lib", media_ids=gone)
+    sys.setprofile(None)
+    board.done = 1
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """Two engines on one store; every call goes to either."""
+    """Engines on one store; every call goes to any of them."""
+
+    steps = 0
+    kills = 0
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.scratch = contextlib.ExitStack()
+        self.folder = self.scratch.enter_context(worker.scratch("machine"))
         self.stack = contextlib.ExitStack()
         self.stored: dict[str, dict[str, Asset]] = {"default": {}, "other": {}}
         self.active = {"default": True, "other": True}
@@ -68,16 +127,12 @@ class EngineMachine(RuleBasedStateMachine):
     def view(self, engine: int, account: str) -> facegrep.Engine:
         return self.engines[engine].for_account(account)
 
-    @rule(engine=engines, account=accounts, batch=st.dictionaries(st.sampled_from(IDS), assets))
-    def add(self, engine: int, account: str, batch: dict[str, Asset]) -> None:
-        rows = [(media_id, row) for media_id, asset in batch.items() for row in asset.vectors]
-        ids = [media_id for media_id, _ in rows]
-        fields = {"intField1": [batch[media_id].number for media_id in ids]}
-        vectors = VECTORS[[row for _, row in rows]] if rows else np.empty((0, DIM))
+    @rule(engine=engines, account=accounts, batch=batches)
+    def add(self, engine: int, account: str, batch: Batch) -> None:
         stored = self.stored[account]
         known = {media_id for media_id in batch if media_id in stored}
         try:
-            result = self.view(engine, account).add_vectors("lib", ids, vectors, fields)
+            result = add_batch(self.view(engine, account), batch)
         except facegrep.OperationDeniedError:
             assert not self.active[account]
         except facegrep.AlreadyExistsError:
@@ -92,11 +147,61 @@ class EngineMachine(RuleBasedStateMachine):
     def delete(self, engine: int, account: str, ids: list[str]) -> None:
         gone = set(ids) & self.stored[account].keys()
         assert self.view(engine, account).delete("lib", media_ids=ids) == len(gone)
+        self.forget(account, gone)
+
+    @rule(engine=engines, account=accounts, ids=st.lists(st.sampled_from(IDS), max_size=3))
+    def erase(self, engine: int, account: str, ids: list[str]) -> None:
+        gone = set(ids) & self.stored[account].keys()
+        receipt = self.view(engine, account).erase("lib", ids)
+        assert set(receipt.media_ids) == gone
+        assert set(receipt.unknown_ids) == set(ids) - gone
+        self.forget(account, gone)
+
+    @rule(engine=engines, account=accounts)
+    def compact(self, engine: int, account: str) -> None:
+        self.view(engine, account).compact(min_dead_share=0.0)
+
+    @rule(engine=readers)
+    def verify(self, engine: int) -> None:
+        report = self.engines[engine].verify()
+        assert report.ok, report.damages
+
+    def forget(self, account: str, gone: set[str]) -> None:
         for media_id in gone:
             del self.stored[account][media_id]
         if self.frozen is not None and self.frozen[0] == account:
             _, result, expected = self.frozen
             self.frozen = account, result, [m for m in expected if m not in gone]
+
+    @rule(account=accounts, batch=batches, at=st.integers(1, 500))
+    def kill_while_adding(self, account: str, batch: Batch, at: int) -> None:
+        fresh = {key: asset for key, asset in batch.items() if key not in self.stored[account]}
+        if fresh and self.active[account]:
+            done = self.die(account, fresh, [], at)
+            found = {media.media_id for media in self.view(0, account).media("lib")}
+            assert found & fresh.keys() in ([fresh.keys()] if done else [set(), fresh.keys()])
+            if found & fresh.keys():
+                self.stored[account].update(fresh)
+
+    @rule(account=accounts, ids=st.lists(st.sampled_from(IDS)), at=st.integers(1, 800))
+    def kill_while_erasing(self, account: str, ids: list[str], at: int) -> None:
+        gone = set(ids) & self.stored[account].keys()
+        if gone:
+            done = self.die(account, {}, ids, at)
+            found = {media.media_id for media in self.view(1, account).media("lib")}
+            assert found & gone in ([set()] if done else [set(), gone])
+            if not found & gone:
+                self.forget(account, gone)
+
+    def die(self, account: str, batch: Batch, gone: list[str], at: int) -> bool:
+        """Let a process die within a call; whether it was acknowledged."""
+        type(self).kills += 1
+        with worker.board() as board:
+            path = self.folder / "store"
+            process = worker.start(die_within, path, account, board.path, batch, gone, at)
+            process.join(worker.PATIENCE_S)
+            assert process.exitcode == -signal.SIGKILL
+            return board.done == 1
 
     @rule(
         engine=engines,
@@ -114,7 +219,7 @@ class EngineMachine(RuleBasedStateMachine):
             stored[media_id] = Asset(stored[media_id].vectors, number)
 
     @rule(
-        engine=engines,
+        engine=readers,
         account=accounts,
         query=st.integers(0, len(VECTORS) - 1),
         number=st.sampled_from([None, 1, 2]),
@@ -162,8 +267,13 @@ class EngineMachine(RuleBasedStateMachine):
         self.frozen = None
         self.stack.close()
         self.engines = [
-            self.stack.enter_context(facegrep.open(self.folder / "store")) for _ in range(2)
+            self.stack.enter_context(facegrep.open(self.folder / "store", readonly=readonly))
+            for readonly in (False, False, True)
         ]
+
+    @invariant()
+    def count(self) -> None:
+        EngineMachine.steps += 1
 
     @invariant()
     def everything_stored_is_listed_and_nothing_else(self) -> None:
@@ -195,8 +305,34 @@ class EngineMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.stack.close()
-        shutil.rmtree(self.folder)
+        self.scratch.close()
 
 
-TestEngine = EngineMachine.TestCase
-TestEngine.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
+def run(*, steps: int, seed: int) -> Outcome:
+    """Run the machine for about that many steps."""
+    outcome = Outcome("stateful model", seed)
+    length = 30
+    EngineMachine.steps = EngineMachine.kills = 0
+    while EngineMachine.steps < steps and not outcome.violations:
+        examples = max(1, min(100, (steps - EngineMachine.steps) // length))
+        chosen = settings(
+            max_examples=examples,
+            stateful_step_count=length,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        machine = hypothesis.seed(seed + EngineMachine.steps)(EngineMachine)
+        try:
+            run_state_machine_as_test(machine, settings=chosen)
+        except Exception as error:
+            notes = "\n".join(getattr(error, "__notes__", []))
+            outcome.violate(f"{error!r}\n{notes}")
+        outcome.progress(EngineMachine.steps, steps, "steps")
+    outcome.counts["steps"] = EngineMachine.steps
+    outcome.counts["kills"] = EngineMachine.kills
+    return outcome
+
+
+if __name__ == "__main__":
+    main("machine", {"steps": 50_000}, run)

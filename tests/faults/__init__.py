@@ -1,0 +1,1 @@
+"""The fault harness of the store: what each module breaks, and what must hold (README.md)."""

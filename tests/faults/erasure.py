@@ -1,0 +1,345 @@
+"""Erasure: what was erased is in the store's files before, and in none after the receipt.
+
+``python -m tests.faults.erasure --erasures 500 --seed 1``
+
+A process works on the store; this one looks for needles in every byte of its files: the id of each
+erased asset, 48 bytes in a row of its vectors' codes or of the picture that waits to be analysed,
+and the embedding that a frozen answer was searched with. Half of the processes are killed in the
+middle; then the next opening finishes what was begun.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import time
+import traceback
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+from tests.faults import worker
+from tests.faults.report import Outcome, main
+
+import facegrep
+from facegrep import _core
+
+PEOPLE: Final = "people"
+WAITING: Final = "waiting"
+"""A library without a face index: it keeps the pictures themselves."""
+
+DIM: Final = 128
+WINDOW_BYTES: Final = 48
+_PART_BYTES: Final = WINDOW_BYTES // 2
+_ERASURES_PER_STORE: Final = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """An asset to be erased; all of it follows from its number."""
+
+    number: int
+    faces: int = 1
+
+    @property
+    def media_id(self) -> str:
+        """A UUID."""
+        return str(uuid.UUID(int=random.Random(f"id {self.number}").getrandbits(128), version=4))
+
+    @property
+    def vectors(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """``(faces, DIM)``."""
+        chance = np.random.default_rng([7, self.number])
+        return chance.normal(size=(self.faces, DIM)).astype(np.float32)
+
+    @property
+    def picture(self) -> bytes:
+        """A PNG of noise, which does not compress."""
+        chance = np.random.default_rng([8, self.number])
+        file = io.BytesIO()
+        Image.fromarray(chance.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(file, "PNG")
+        return file.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is done before an erasure, and what is erased.
+
+    Attributes
+    ----------
+    person
+        Erase by vector: the first victim's.
+    """
+
+    victims: tuple[Victim, ...]
+    others: tuple[Victim, ...]
+    ghosts: tuple[Victim, ...]
+    waiting: bool
+    person: bool
+    compact: bool
+    reopen: bool = field(default=False)
+
+    @property
+    def library(self) -> str:
+        """Where they are."""
+        return WAITING if self.waiting else PEOPLE
+
+    def needles(self) -> dict[str, bytes]:
+        """What must be found before and not after, by name."""
+        found: dict[str, bytes] = {}
+        for victim in self.victims:
+            found[f"id {victim.number}"] = victim.media_id.encode()
+            if self.waiting:
+                found[f"picture {victim.number}"] = victim.picture[60:]
+                continue
+            for face, code in enumerate(_core.quantize(victim.vectors)):
+                found[f"codes {victim.number}/{face}"] = code.tobytes()
+        if self.person:
+            found["embedding"] = self.victims[0].vectors[0].tobytes()
+        return found
+
+
+def run(*, erasures: int, seed: int) -> Outcome:
+    """Erase again and again, half of the times with a kill in the middle."""
+    outcome = Outcome("erasure", seed)
+    chance = random.Random(seed)
+    done = 0
+    while done < erasures and not outcome.violations:
+        with worker.scratch("erasure") as folder:
+            store = folder / "store"
+            with facegrep.open(store) as engine:
+                engine.create_library(PEOPLE, dim=DIM, threshold=0.5)
+                engine.create_library(WAITING, face_index=None)
+            usual_s = 0.05
+            for _ in range(min(_ERASURES_PER_STORE, erasures - done)):
+                case = _plan(chance, done)
+                # Some receipts come before the kill: those do not count as killed.
+                kill = 2 * outcome.counts["killed in the middle"] < done
+                usual_s = _erase(outcome, store, case, chance, usual_s, kill=kill)
+                done += 1
+                outcome.counts["erasures"] += 1
+                outcome.progress(done, erasures, "erasures")
+    return outcome
+
+
+def found_in(folder: Path, needle: bytes) -> list[str]:
+    """List the files that hold a needle: all of a short one, or any `WINDOW_BYTES` of a long one.
+
+    Every window of 48 bytes holds a whole part of 24 that begins at a multiple of 24: so those are
+    looked for, and what is found is compared to both sides.
+    """
+    files = []
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        data = path.read_bytes()
+        hit = needle in data if len(needle) < WINDOW_BYTES else _has_window(data, needle)
+        if hit:
+            files.append(path.relative_to(folder).as_posix())
+    return files
+
+
+def work(path: Path, gate: Connection) -> None:
+    """Do what is asked for, by name, until asked to close."""
+    try:
+        with facegrep.open(path) as engine:
+            gate.send("opened")
+            while (order := gate.recv()) is not None:
+                verb, case = order
+                gate.send(_DO[verb](engine, case))
+        gate.send("closed")
+    except (EOFError, BrokenPipeError):
+        pass
+    except BaseException:
+        gate.send(traceback.format_exc())
+
+
+def _prepare(engine: facegrep.Engine, case: Case) -> str:
+    """Put everything in that is to go, into every place that a store has for it."""
+    if case.waiting:
+        for victim in (*case.victims, *case.others, *case.ghosts):
+            engine.add(WAITING, media_id=victim.media_id, source=victim.picture, title="a title")
+    else:
+        _add(engine, (*case.victims, *case.others, *case.ghosts))
+        for number, one in enumerate((case.victims[0], case.others[0])):
+            found = engine.search(PEOPLE, vector=one.vectors[0], threshold=-1.0)
+            token = f"token {number}"
+            embedding = found.embedding
+            engine.answers.put(PEOPLE, token, bytes(32), bytes(32), embedding, found)
+    engine.update(case.library, case.victims[0].media_id, title="another title")
+    engine.delete(case.library, [ghost.media_id for ghost in case.ghosts])
+    if case.compact:
+        engine.compact(min_dead_share=0.0)
+    return "prepared"
+
+
+def _add(engine: facegrep.Engine, victims: Iterable[Victim]) -> None:
+    rows = [(victim.media_id, vector) for victim in victims for vector in victim.vectors]
+    ids, vectors = zip(*rows, strict=True)
+    engine.add_vectors(PEOPLE, ids, np.array(vectors))
+
+
+def _do_erase(engine: facegrep.Engine, case: Case) -> Any:
+    if case.person:
+        vector = case.victims[0].vectors[0]
+        return engine.erase_person(PEOPLE, vector=vector, threshold=0.9, dry_run=False)
+    return engine.erase(case.library, [victim.media_id for victim in case.victims])
+
+
+def _do_compact(engine: facegrep.Engine, _case: Case) -> str:
+    engine.compact(min_dead_share=0.0)
+    return "compacted"
+
+
+def _do_list(engine: facegrep.Engine, case: Case) -> list[str]:
+    return [media.media_id for media in engine.media(case.library, limit=10**6)]
+
+
+_DO: Final = {
+    "prepare": _prepare,
+    "erase": _do_erase,
+    "compact": _do_compact,
+    "list": _do_list,
+}
+
+
+class _Worker:
+    """A process that has the store open."""
+
+    def __init__(self, store: Path) -> None:
+        self.gate, theirs = worker.pipe()
+        self.process: BaseProcess = worker.start(work, store, theirs)
+        theirs.close()
+        self.said()
+
+    def said(self) -> Any:
+        reply = self.gate.recv()
+        if isinstance(reply, str) and "Traceback" in reply:
+            raise RuntimeError(reply)
+        return reply
+
+    def ask(self, verb: str, case: Case) -> Any:
+        self.gate.send((verb, case))
+        return self.said()
+
+    def close(self) -> None:
+        self.gate.send(None)
+        self.said()
+        self.process.join(worker.PATIENCE_S)
+
+    def kill(self) -> None:
+        worker.kill(self.process)
+        self.gate.close()
+
+
+def _plan(chance: random.Random, number: int) -> Case:
+    victims = [Victim(number * 100 + place, chance.choice([1, 1, 2, 3])) for place in range(12)]
+    waiting = chance.random() < 0.2
+    person = not waiting and chance.random() < 0.3
+    count = 1 if person else chance.randint(1, 5)
+    return Case(
+        victims=tuple(victims[:count]),
+        others=tuple(victims[5:9]),
+        ghosts=tuple(victims[9:]) if chance.random() < 0.5 else (),
+        waiting=waiting,
+        person=person,
+        compact=chance.random() < 0.3,
+        reopen=chance.random() < 0.3,
+    )
+
+
+def _erase(
+    outcome: Outcome, store: Path, case: Case, chance: random.Random, usual_s: float, *, kill: bool
+) -> float:
+    """Make, look, erase, look; returns about how long an erasure takes."""
+    needles = case.needles()
+    one = _Worker(store)
+    try:
+        one.ask("prepare", case)
+        for name, needle in needles.items():
+            outcome.counts["needles"] += 1
+            if not found_in(store, needle):
+                outcome.violate(f"{case}: {name} is not there before")
+        if case.reopen:
+            one.close()
+            one = _Worker(store)
+        began = time.monotonic()
+        one.gate.send(("erase", case))
+        if kill:
+            time.sleep(chance.uniform(0.0, 0.8 * usual_s))
+            receipt = one.said() if one.gate.poll() else None
+            one.kill()
+            outcome.counts["killed in the middle"] += receipt is None
+            _look(outcome, store, needles, case, "killed after the receipt", wanted=bool(receipt))
+            one = _Worker(store)  # opening finishes it
+            if case.victims[0].media_id in one.ask("list", case):
+                outcome.counts["killed before it was begun"] += 1
+                one.ask("erase", case)
+        else:
+            one.said()
+            usual_s = time.monotonic() - began
+        _look(outcome, store, needles, case, "while the engine is open")
+        _look_for_ghosts(outcome, store, one, case)
+        one.close()
+        _look(outcome, store, needles, case, "after the engine was closed")
+    finally:
+        one.kill()
+    return usual_s
+
+
+def _look(
+    outcome: Outcome,
+    store: Path,
+    needles: dict[str, bytes],
+    case: Case,
+    when: str,
+    *,
+    wanted: bool = True,
+) -> None:
+    for name, needle in needles.items():
+        if wanted and (files := found_in(store, needle)):
+            outcome.violate(f"{when}: {name} is in {', '.join(files)}; {case}")
+
+
+def _look_for_ghosts(outcome: Outcome, store: Path, one: _Worker, case: Case) -> None:
+    """Of what was deleted before, ids and rows are gone, and vectors once it was compacted."""
+    for ghost in case.ghosts:
+        if files := found_in(store, ghost.media_id.encode()):
+            outcome.violate(f"the id of a deleted asset is in {', '.join(files)}; {case}")
+    one.ask("compact", case)
+    for ghost in () if case.waiting else case.ghosts:
+        for code in _core.quantize(ghost.vectors):
+            outcome.counts["vectors of deleted assets"] += 1
+            if files := found_in(store, code.tobytes()):
+                outcome.violate(f"compacted: a deleted vector is in {', '.join(files)}; {case}")
+
+
+def _has_window(data: bytes, needle: bytes) -> bool:
+    for start in range(0, len(needle) - _PART_BYTES + 1, _PART_BYTES):
+        part = needle[start : start + _PART_BYTES]
+        at = data.find(part)
+        while at >= 0:
+            before = after = 0
+            while before < min(start, at) and data[at - before - 1] == needle[start - before - 1]:
+                before += 1
+            end, at_end = start + _PART_BYTES, at + _PART_BYTES
+            while (
+                end + after < len(needle)
+                and at_end + after < len(data)
+                and data[at_end + after] == needle[end + after]
+            ):
+                after += 1
+            if before + _PART_BYTES + after >= WINDOW_BYTES:
+                return True
+            at = data.find(part, at + 1)
+    return False
+
+
+if __name__ == "__main__":
+    main("erasure", {"erasures": 500}, run)

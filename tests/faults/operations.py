@@ -1,0 +1,290 @@
+"""The one list of what the harness does to a store: a new operation is an entry here.
+
+An operation plans a call from chance and from what the store holds, performs it on an engine, and
+says what the store holds afterwards. Every call is one step: a crash leaves what was before it or
+what is after it, nothing between.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from tests.faults.world import DIM, Asset, Frozen, Shelf, World, media_id_of, vector_of
+
+import facegrep
+
+MAIN: Final = "main"
+SPARE: Final = "spare"
+"""A library that comes and goes."""
+
+FIRST: Final = World(shelves={MAIN: Shelf()})
+"""What a store holds after `make_store`."""
+
+_SAME: Final = 0.9
+"""The cosine of two vectors of one person; of random ones it is never that high."""
+
+_LIVE: Final = 150
+"""About how many assets a library settles at."""
+_TOKENS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A step that was planned: plain data, the same in every process."""
+
+    verb: str
+    library: str = ""
+    assets: tuple[Asset, ...] = ()
+    media_ids: tuple[str, ...] = ()
+    token: str = ""
+    query: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An entry of `OPERATIONS`.
+
+    Attributes
+    ----------
+    weight
+        How often, beside the others.
+    plan
+        A call, or ``None`` where there is nothing to do it to.
+    perform
+        Does it, on an engine; what it returned is acknowledged.
+    after
+        What the store holds then.
+    """
+
+    weight: int
+    plan: Callable[[random.Random, World, int], Call | None] = field(repr=False)
+    perform: Callable[[facegrep.Engine, Call], Any] = field(repr=False)
+    after: Callable[[World, Call], World] = field(repr=False)
+
+
+def make_store(path: Any) -> None:
+    """Make the store that `FIRST` describes."""
+    with facegrep.open(path) as engine:
+        _create(engine, MAIN)
+
+
+def plan(seed: int, step: int, world: World) -> Call:
+    """Plan a step: it depends on nothing else."""
+    chance = random.Random(f"{seed}/{step}")
+    verbs = list(OPERATIONS)
+    weights = [operation.weight for operation in OPERATIONS.values()]
+    while True:
+        (verb,) = chance.choices(verbs, weights)
+        call = OPERATIONS[verb].plan(chance, world, step)
+        if call is not None:
+            return call
+
+
+def perform(engine: facegrep.Engine, call: Call) -> Any:
+    """Perform a call."""
+    return OPERATIONS[call.verb].perform(engine, call)
+
+
+def after(world: World, call: Call) -> World:
+    """What the store holds after a call."""
+    return OPERATIONS[call.verb].after(world, call)
+
+
+def _create(engine: facegrep.Engine, library: str) -> None:
+    engine.create_library(library, dim=DIM, threshold=0.2)
+
+
+def _any_library(chance: random.Random, world: World) -> str | None:
+    active = [name for name, shelf in world.shelves.items() if shelf.active]
+    return chance.choice(sorted(active)) if active else None
+
+
+def _any_ids(chance: random.Random, world: World, library: str, most: int) -> tuple[str, ...]:
+    live = sorted(world.shelves[library].assets)
+    return tuple(chance.sample(live, min(len(live), chance.randint(1, most))))
+
+
+def _plan_add(chance: random.Random, world: World, step: int) -> Call | None:
+    library = _any_library(chance, world)
+    if library is None or len(world.shelves[library].assets) > 2 * _LIVE:
+        return None
+    assets = []
+    back = [media_id for media_id in world.gone if media_id not in world.shelves[library].assets]
+    for place in range(chance.randint(1, 12)):
+        number = step * 100 + place * 4
+        faces = chance.choice([1, 1, 1, 2, 3])
+        media_id = media_id_of(number)
+        if back and chance.random() < 0.1:  # an id that was free again
+            media_id = back.pop(chance.randrange(len(back)))
+        assets.append(
+            Asset(
+                media_id,
+                tuple(range(number, number + faces)),
+                chance.choice([None, 1, 2]),
+                chance.choice([None, "red", "blue"]),
+            )
+        )
+    return Call("add", library, tuple(assets))
+
+
+def _perform_add(engine: facegrep.Engine, call: Call) -> Any:
+    rows = [(asset, number) for asset in call.assets for number in asset.vectors]
+    return engine.add_vectors(
+        call.library,
+        [asset.media_id for asset, _ in rows],
+        np.array([vector_of(number) for _, number in rows]),
+        {
+            "intField1": [asset.int_field1 for asset, _ in rows],
+            "strField1": [asset.str_field1 for asset, _ in rows],
+        },
+    )
+
+
+def _plan_delete(chance: random.Random, world: World, _step: int) -> Call | None:
+    library = _any_library(chance, world)
+    if library is None or not world.shelves[library].assets:
+        return None
+    most = 30 if len(world.shelves[library].assets) > _LIVE else 8
+    return Call("delete", library, media_ids=_any_ids(chance, world, library, most))
+
+
+def _plan_erase(chance: random.Random, world: World, step: int) -> Call | None:
+    call = _plan_delete(chance, world, step)
+    if call is None:
+        return None
+    deleted = world.gone[-1:]  # its row is gone; the rest of it must go, too
+    unknown = tuple(key for key in deleted if key not in world.shelves[call.library].assets)
+    return replace(call, verb="erase", media_ids=(*call.media_ids[:6], *unknown))
+
+
+def _plan_erase_person(chance: random.Random, world: World, _step: int) -> Call | None:
+    library = _any_library(chance, world)
+    if library is None or not world.shelves[library].assets:
+        return None
+    (media_id,) = _any_ids(chance, world, library, 1)
+    asset = world.shelves[library].assets[media_id]
+    return Call("erase_person", library, query=chance.choice(asset.vectors))
+
+
+def _after_erase_person(world: World, call: Call) -> World:
+    ranked = world.ranked(call.library, call.query)
+    return world.without(call.library, [key for key, score in ranked if score >= _SAME])
+
+
+def _plan_update(chance: random.Random, world: World, step: int) -> Call | None:
+    library = _any_library(chance, world)
+    if library is None or not world.shelves[library].assets:
+        return None
+    (media_id,) = _any_ids(chance, world, library, 1)
+    asset = world.shelves[library].assets[media_id]
+    changed = replace(
+        asset, title=f"title {step}", int_field1=chance.choice([None, 1, 2]), str_field1="green"
+    )
+    return Call("update", library, (changed,))
+
+
+def _perform_update(engine: facegrep.Engine, call: Call) -> Any:
+    (asset,) = call.assets
+    fields = {"intField1": asset.int_field1, "strField1": asset.str_field1}
+    engine.update(call.library, asset.media_id, title=asset.title, fields=fields)
+
+
+def _plan_search(chance: random.Random, world: World, step: int) -> Call | None:
+    library = _any_library(chance, world)
+    if library is None:
+        return None
+    return Call("search", library, token=f"{library} {chance.randrange(_TOKENS)}", query=step * 100)
+
+
+def _perform_search(engine: facegrep.Engine, call: Call) -> Any:
+    result = engine.search(call.library, vector=vector_of(call.query), threshold=-1.0)
+    engine.answers.put(call.library, call.token, bytes(32), bytes(32), result.embedding, result)
+
+
+def _after_search(world: World, call: Call) -> World:
+    frozen = Frozen(call.library, call.query, tuple(world.ranked(call.library, call.query)))
+    return replace(world, tokens=world.tokens | {call.token: frozen})
+
+
+def _plan_create(_chance: random.Random, world: World, _step: int) -> Call | None:
+    return None if SPARE in world.shelves else Call("create", SPARE)
+
+
+def _plan_drop(_chance: random.Random, world: World, _step: int) -> Call | None:
+    return Call("drop", SPARE) if SPARE in world.shelves else None
+
+
+def _plan_switch_off(_chance: random.Random, world: World, _step: int) -> Call | None:
+    return Call("switch_off", SPARE) if SPARE in world.shelves else None
+
+
+def _after_switch_off(world: World, call: Call) -> World:
+    shelf = world.shelves[call.library]
+    assets = {key: replace(asset, vectors=()) for key, asset in shelf.assets.items()}
+    off = Shelf(assets, active=False)
+    return replace(world, shelves=world.shelves | {call.library: off})
+
+
+OPERATIONS: Final[dict[str, Operation]] = {
+    "add": Operation(
+        weight=12,
+        plan=_plan_add,
+        perform=_perform_add,
+        after=lambda world, call: world.with_assets(call.library, list(call.assets)),
+    ),
+    "delete": Operation(
+        weight=5,
+        plan=_plan_delete,
+        perform=lambda engine, call: engine.delete(call.library, call.media_ids),
+        after=lambda world, call: world.without(call.library, list(call.media_ids)),
+    ),
+    "update": Operation(
+        weight=3,
+        plan=_plan_update,
+        perform=_perform_update,
+        after=lambda world, call: world.with_assets(call.library, list(call.assets)),
+    ),
+    "erase": Operation(
+        weight=2,
+        plan=_plan_erase,
+        perform=lambda engine, call: engine.erase(call.library, call.media_ids),
+        after=lambda world, call: world.without(call.library, list(call.media_ids)),
+    ),
+    "erase_person": Operation(
+        weight=1,
+        plan=_plan_erase_person,
+        perform=lambda engine, call: engine.erase_person(
+            call.library, vector=vector_of(call.query), threshold=_SAME, dry_run=False
+        ),
+        after=_after_erase_person,
+    ),
+    "compact": Operation(
+        weight=2,
+        plan=lambda *_: Call("compact"),
+        perform=lambda engine, _: engine.compact(min_dead_share=0.0),
+        after=lambda world, _: world,
+    ),
+    "search": Operation(weight=2, plan=_plan_search, perform=_perform_search, after=_after_search),
+    "create": Operation(
+        weight=2,
+        plan=_plan_create,
+        perform=lambda engine, call: _create(engine, call.library),
+        after=lambda world, call: replace(world, shelves=world.shelves | {call.library: Shelf()}),
+    ),
+    "switch_off": Operation(
+        weight=1,
+        plan=_plan_switch_off,
+        perform=lambda engine, call: engine.set_face_index(call.library, "deactive"),
+        after=_after_switch_off,
+    ),
+    "drop": Operation(
+        weight=1,
+        plan=_plan_drop,
+        perform=lambda engine, call: engine.drop_library(call.library),
+        after=lambda world, call: world.without_library(call.library),
+    ),
+}

@@ -1,0 +1,37 @@
+"""Imported once by the server that workers are forked from: all code is loaded, and has run."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from pathlib import Path
+
+from tests.faults.check import differences
+from tests.faults.operations import FIRST, OPERATIONS, make_store, perform, plan
+from tests.faults.world import World
+
+import facegrep
+
+_SEED = 5
+
+
+def _run_everything() -> None:
+    with tempfile.TemporaryDirectory(prefix="facegrep-warm-") as name:
+        path = Path(name) / "store"
+        make_store(path)
+        world, step, missing = FIRST, 1, set(OPERATIONS)
+        with facegrep.open(path) as engine:
+            while missing:
+                call = plan(_SEED, step, world)
+                perform(engine, call)
+                world = OPERATIONS[call.verb].after(world, call)
+                missing.discard(call.verb)
+                step += 1
+            assert not differences(engine, world), differences(engine, world)
+        with facegrep.open(path, readonly=True) as engine:
+            assert not differences(engine, World(world.shelves))
+    gc.collect()
+    gc.freeze()
+
+
+_run_everything()

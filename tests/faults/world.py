@@ -1,0 +1,138 @@
+"""What a store must hold: the model that every fault is judged against.
+
+Assets are made of numbers: the vector, the id and the title of each follow from its number, so that
+any process can say what the store must answer without having been told.
+"""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facegrep import _core
+
+DIM: Final = 64
+_NAMESPACE: Final = uuid.UUID("5a0f44cc-1f0c-4b6b-9d0e-fd8f0c2b9a11")
+_GRAVEYARD: Final = 64
+
+
+@functools.lru_cache(maxsize=1 << 11)
+def vector_of(number: int) -> NDArray[np.float32]:
+    """The vector of that number, ``(DIM,)``."""
+    return np.random.default_rng([20201109, number]).normal(size=DIM).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=1 << 11)
+def code_of(number: int) -> NDArray[np.int8]:
+    """What the store keeps of that vector."""
+    code: NDArray[np.int8] = _core.quantize(vector_of(number)[np.newaxis])[0]
+    return code
+
+
+@functools.lru_cache(maxsize=1 << 11)
+def media_id_of(number: int) -> str:
+    """A UUID."""
+    return str(uuid.uuid5(_NAMESPACE, str(number)))
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """An asset that was acknowledged: the numbers of its vectors, and what is said of it."""
+
+    media_id: str
+    vectors: tuple[int, ...]
+    int_field1: int | None = None
+    str_field1: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """An answer under a token: the query's number, and ``(media_id, score)`` best first."""
+
+    library: str
+    query: int
+    hits: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A library.
+
+    Attributes
+    ----------
+    active
+        Whether its face index is; without, it holds assets but no vectors.
+    """
+
+    assets: dict[str, Asset] = field(default_factory=dict)
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A store's content after some step. Never changed: each step makes the next one.
+
+    Attributes
+    ----------
+    gone
+        The last ids that were removed, of every library; some come back.
+    """
+
+    shelves: dict[str, Shelf] = field(default_factory=dict)
+    tokens: dict[str, Frozen] = field(default_factory=dict)
+    gone: tuple[str, ...] = ()
+
+    def with_assets(self, library: str, assets: list[Asset]) -> World:
+        """Put in assets, in place of those of the same id."""
+        shelf = self.shelves[library]
+        put = {asset.media_id: asset for asset in assets}
+        shelf = replace(shelf, assets=shelf.assets | put)
+        gone = tuple(media_id for media_id in self.gone if media_id not in put)
+        return replace(self, shelves=self.shelves | {library: shelf}, gone=gone)
+
+    def without(self, library: str, media_ids: list[str]) -> World:
+        """Take out assets, also from frozen answers."""
+        shelf = self.shelves[library]
+        kept = {key: asset for key, asset in shelf.assets.items() if key not in set(media_ids)}
+        gone = [media_id for media_id in media_ids if media_id in shelf.assets]
+        tokens = {
+            token: replace(frozen, hits=tuple(hit for hit in frozen.hits if hit[0] in kept))
+            if frozen.library == library
+            else frozen
+            for token, frozen in self.tokens.items()
+        }
+        return replace(
+            self,
+            shelves=self.shelves | {library: replace(shelf, assets=kept)},
+            tokens=tokens,
+            gone=(*self.gone, *gone)[-_GRAVEYARD:],
+        )
+
+    def without_library(self, library: str) -> World:
+        """Take out a library, with its tokens."""
+        return replace(
+            self,
+            shelves={name: shelf for name, shelf in self.shelves.items() if name != library},
+            tokens={key: each for key, each in self.tokens.items() if each.library != library},
+            gone=(*self.gone, *self.shelves[library].assets)[-_GRAVEYARD:],
+        )
+
+    def ranked(self, library: str, query: int) -> list[tuple[str, float]]:
+        """Every asset with its best cosine: score descending, then id."""
+        assets = list(self.shelves[library].assets.values())
+        if not assets:
+            return []
+        codes = np.array([code_of(n) for each in assets for n in each.vectors], dtype=np.float64)
+        wanted = vector_of(query).astype(np.float64)
+        cosines = codes @ wanted / (np.linalg.norm(codes, axis=1) * np.linalg.norm(wanted))
+        ends = np.cumsum([len(asset.vectors) for asset in assets])
+        starts = ends - [len(asset.vectors) for asset in assets]
+        best = np.maximum.reduceat(cosines, starts)
+        pairs = [(each.media_id, float(score)) for each, score in zip(assets, best, strict=True)]
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))

@@ -161,7 +161,7 @@ def forget_names(calls: list[FileCall], store: Path, kept: Path) -> int:
         if call.failed or not paths or not paths[0].is_relative_to(store.parent):
             continue
         if call.name in {"fsync", "fdatasync"}:
-            pending = [change for change in pending if change[1].parent != paths[0]]
+            pending = [change for change in pending if change[2].parent != paths[0]]
         elif "O_CREAT" in call.text or call.name in {"creat", "mkdir", "mkdirat"}:
             path = paths[-1]
             if path not in existed:

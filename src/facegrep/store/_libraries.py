@@ -72,9 +72,15 @@ def find_library(connection: sqlite3.Connection, account: str, name: str) -> Lib
     """
     query = f"SELECT {_COLUMNS} FROM library WHERE account = ? AND name = ?"
     row = connection.execute(query, (account, name)).fetchone()
+    if row is None:  # so says the index, which has no checksums; libraries are few
+        query = f"SELECT {_COLUMNS} FROM library WHERE +account = ? AND +name = ?"
+        row = connection.execute(query, (account, name)).fetchone()
     if row is None:
         raise NotFoundError("library", name, "create_library makes one")
-    return _checked(row)
+    library = _checked(row)
+    if (library.account, library.name) != (account, name):
+        raise _damaged_index()
+    return library
 
 
 def same_library(connection: sqlite3.Connection, library: LibraryRow) -> LibraryRow:
@@ -109,8 +115,14 @@ def library_name(connection: sqlite3.Connection, library_id: int) -> str | None:
 
 def list_libraries(connection: sqlite3.Connection, account: str) -> list[LibraryRow]:
     """List the libraries of an account, by name, bytewise."""
-    query = f"SELECT {_COLUMNS} FROM library WHERE account = ? ORDER BY name"
-    return [_checked(row) for row in connection.execute(query, (account,))]
+    query = f"SELECT {_COLUMNS} FROM library WHERE account = ?"
+    found = [_checked(row) for row in connection.execute(query, (account,))]
+    # Either way alone leaves out a library silently: the index or the row can be damaged.
+    query = "SELECT id FROM library WHERE +account = ?"
+    ids = sorted(id_ for (id_,) in connection.execute(query, (account,)))
+    if ids != sorted(row.id for row in found):
+        raise _damaged_index()
+    return sorted(found, key=lambda row: row.name.encode())
 
 
 def library_ids(connection: sqlite3.Connection) -> set[int]:
@@ -199,3 +211,7 @@ def _checked(row: tuple[object, ...]) -> LibraryRow:
             library=name,
         )
     return library
+
+
+def _damaged_index() -> StoreCorrupt:
+    return StoreCorrupt("catalog.db: the index of libraries by name is damaged; restore a backup")

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "bindings.hpp"
 #include "facegrep/face_index.hpp"
@@ -10,6 +12,17 @@ namespace facegrep::bindings {
 namespace {
 
 using Result = std::shared_ptr<SearchResult>;
+
+std::vector<std::int64_t> int64s_of(const py::array& array, const char* name) {
+  if (!array.dtype().is(py::dtype::of<std::int64_t>()) || array.ndim() != 1) {
+    throw InvalidArgument(std::string(name) + ": expected int64, one a row");
+  }
+  const auto values = array.unchecked<std::int64_t, 1>();
+  std::vector<std::int64_t> out;
+  out.reserve(static_cast<std::size_t>(values.shape(0)));
+  for (py::ssize_t i = 0; i < values.shape(0); ++i) out.push_back(values(i));
+  return out;
+}
 
 std::size_t add_rows(FaceIndex& index, const py::object& media_ids, IncomingFaces incoming,
                      std::size_t rows, const py::dict& fields) {
@@ -38,13 +51,8 @@ std::size_t add_codes(FaceIndex& index, const py::object& media_ids, const py::a
   IncomingFaces incoming;
   incoming.codes = rows_of<std::int8_t>(codes, "codes", index.dim());
   const auto rows = static_cast<std::size_t>(codes.shape(0));
-  if (!keys.dtype().is(py::dtype::of<std::int64_t>()) || keys.ndim() != 1 ||
-      static_cast<std::size_t>(keys.shape(0)) != rows) {
-    throw InvalidArgument("keys: expected int64, one a row");
-  }
-  const auto values = keys.unchecked<std::int64_t, 1>();
-  incoming.keys.reserve(rows);
-  for (py::ssize_t row = 0; row < values.shape(0); ++row) incoming.keys.push_back(values(row));
+  incoming.keys = int64s_of(keys, "keys");
+  if (incoming.keys.size() != rows) throw InvalidArgument("keys: expected int64, one a row");
   return add_rows(index, media_ids, std::move(incoming), rows, fields);
 }
 
@@ -53,6 +61,28 @@ std::size_t remove(FaceIndex& index, const py::object& media_ids) {
   const auto views = texts_of(ids, "media_ids");
   const py::gil_scoped_release nogil;
   return index.remove(views);
+}
+
+std::size_t remove_keys(FaceIndex& index, const py::array& keys) {
+  std::vector<std::int64_t> values = int64s_of(keys, "keys");
+  const py::gil_scoped_release nogil;
+  return index.remove_keys(std::move(values));
+}
+
+void save(const FaceIndex& index, int descriptor, const py::bytes& notes) {
+  const auto view = static_cast<std::string_view>(notes);
+  const py::gil_scoped_release nogil;
+  index.save(descriptor, view);
+}
+
+std::pair<std::unique_ptr<FaceIndex>, py::bytes> load(int descriptor) {
+  std::string notes;
+  std::unique_ptr<FaceIndex> index;
+  {
+    const py::gil_scoped_release nogil;
+    index = FaceIndex::load(descriptor, notes);
+  }
+  return {std::move(index), py::bytes(notes)};
 }
 
 py::array_t<std::int8_t> codes(const FaceIndex& index, const py::object& media_ids) {
@@ -164,6 +194,10 @@ void bind_face_index(py::module_& m) {
       .def("add_codes", add_codes, py::arg("media_ids"), py::arg("codes"), py::arg("fields"),
            py::arg("keys"))
       .def("remove", remove, py::arg("media_ids"))
+      .def("remove_keys", remove_keys, py::arg("keys"))
+      .def("save", save, py::arg("descriptor"), py::arg("notes"))
+      .def("bring_codes", &FaceIndex::bring_codes, py::call_guard<py::gil_scoped_release>())
+      .def_static("load", load, py::arg("descriptor"))
       .def("codes", codes, py::arg("media_ids"))
       .def("keys", keys, py::arg("where"))
       .def("search", search, py::arg("queries"), py::arg("threshold"), py::arg("limit"),

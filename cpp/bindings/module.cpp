@@ -1,5 +1,8 @@
 // facegrep._core: the engine for Python. Its errors become those of facegrep._errors.
 
+#include <cerrno>
+#include <system_error>
+
 #include "bindings.hpp"
 #include "facegrep/cpu.hpp"
 #include "facegrep/quantize.hpp"
@@ -30,6 +33,11 @@ void translate(std::exception_ptr thrown) {
     raise("InvalidArgumentError", text(error.what()));
   } catch (const MediaNotFound& error) {
     raise("NotFoundError", "media", text(error.media_id()));
+  } catch (const SnapshotDamaged& error) {
+    raise("SnapshotDamaged", text(error.what()));
+  } catch (const std::system_error& error) {
+    errno = error.code().value();
+    PyErr_SetFromErrno(PyExc_OSError);
   } catch (const Error& error) {
     raise("FacegrepError", text(error.what()));
   }

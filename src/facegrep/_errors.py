@@ -12,6 +12,7 @@
     ├── ModelError (RuntimeError)              weights missing, damaged, not as promised
     │   └── DeviceUnavailableError             the device asked for cannot run; says what is missing
     ├── OperationDeniedError (RuntimeError)    the library's state forbids it
+    ├── SnapshotDamaged (RuntimeError)         a saved index, never the store: made anew, not raised
     ├── StoreError (RuntimeError)              the store on disk
     │   ├── StoreNotFound                      there is none, and this call does not create one
     │   ├── StoreBusy                          another writer held the lock until the timeout
@@ -89,6 +90,10 @@ class DeviceUnavailableError(ModelError):
 
 class OperationDeniedError(FacegrepError, RuntimeError):
     """The library's state forbids the call."""
+
+
+class SnapshotDamaged(FacegrepError, RuntimeError):
+    """A saved index is not what was saved. The engine makes it anew, and does not let this out."""
 
 
 class StoreError(FacegrepError, RuntimeError):

@@ -52,6 +52,12 @@ class FaceIndex:
     def __init__(self, dim: int) -> None:
         self._core = _core.FaceIndex(check_count(dim, "dim", 1, _MAX_DIM))
 
+    @classmethod
+    def _of(cls, core: _core.FaceIndex) -> FaceIndex:
+        index = cls.__new__(cls)
+        index._core = core
+        return index
+
     @property
     def dim(self) -> int:
         """Length of the embeddings."""

@@ -1,6 +1,6 @@
 // The table of ids against std::unordered_map, over random calls.
 
-#include "index/id_table.hpp"
+#include "memory/id_table.hpp"
 
 #include <string>
 #include <unordered_map>

@@ -30,6 +30,12 @@ class Interrupted : public Error {
   Interrupted() : Error("the search was interrupted") {}
 };
 
+/// A saved index is not what was saved, or not one that this build reads. Make the index anew.
+class SnapshotDamaged : public Error {
+ public:
+  using Error::Error;
+};
+
 /// No live asset has this id.
 class MediaNotFound : public Error {
  public:

@@ -1,11 +1,28 @@
 #include "filter/columns.hpp"
 
 #include <algorithm>
-#include <limits>
 
 #include "facegrep/error.hpp"
 
 namespace facegrep::detail {
+namespace {
+
+std::uint32_t add_string(std::string_view text, TextColumn& column) {
+  if (column.strings.size() >= IdTable::kNone) {
+    throw InvalidArgument("fields: more than 2^32 - 2 distinct strings in one field");
+  }
+  const auto code = static_cast<std::uint32_t>(column.strings.size());
+  column.strings.push_back(column.arena.store(text));
+  try {
+    column.code_of.find_or_add(text, code, column.strings);
+  } catch (...) {  // so that the two cannot disagree
+    column.strings.pop_back();
+    throw;
+  }
+  return code;
+}
+
+}  // namespace
 
 void Columns::reserve(const std::vector<EncodedFields>& more) {
   const std::size_t size = size_ + more.size();
@@ -28,14 +45,9 @@ EncodedFields Columns::encode(const AssetFields& fields) {
   for (std::size_t f = 0; f < kTextFields; ++f) {
     if (!fields.texts[f]) continue;
     TextColumn& column = texts_[f];
-    if (column.strings.size() > std::numeric_limits<std::uint32_t>::max()) {
-      throw InvalidArgument("fields: more than 2^32 - 1 distinct strings in one field");
-    }
-    column.strings.reserve(column.strings.size() + 1);  // so that the two cannot disagree
-    const auto next = static_cast<std::uint32_t>(column.strings.size());
-    const auto [entry, added] = column.code_of.emplace(std::string(*fields.texts[f]), next);
-    if (added) column.strings.push_back(&entry->first);
-    encoded.codes[f] = entry->second;
+    std::uint32_t code = column.code_of.find(*fields.texts[f], column.strings);
+    if (code == IdTable::kNone) code = add_string(*fields.texts[f], column);
+    encoded.codes[f] = code;
   }
   return encoded;
 }
@@ -64,7 +76,7 @@ AssetFields Columns::at(std::size_t asset) const {
   }
   for (std::size_t f = 0; f < kTextFields; ++f) {
     if (asset >= texts_[f].codes.size() || texts_[f].codes[asset] == 0) continue;
-    fields.texts[f] = *texts_[f].strings[texts_[f].codes[asset]];
+    fields.texts[f] = texts_[f].strings[texts_[f].codes[asset]];
   }
   return fields;
 }

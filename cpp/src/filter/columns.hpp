@@ -4,14 +4,15 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "facegrep/filter.hpp"
 #include "filter/bitmap.hpp"
 #include "memory/growing_array.hpp"
+#include "memory/id_arena.hpp"
+#include "memory/id_table.hpp"
 
 namespace facegrep::detail {
 
@@ -39,8 +40,9 @@ struct IntColumn {
 /// Strings as codes of a dictionary; code 0 is "absent".
 struct TextColumn {
   GrowingArray<std::uint32_t> codes;
-  std::vector<const std::string*> strings{nullptr};  // by code; they live in the map's keys
-  std::unordered_map<std::string, std::uint32_t> code_of;
+  std::vector<std::string_view> strings{std::string_view()};  // by code, in the arena
+  IdArena arena;
+  IdTable code_of;
 };
 
 class Columns {
@@ -51,6 +53,14 @@ class Columns {
   EncodedFields encode(const AssetFields& fields);
   /// Adds the next asset.
   void append(const EncodedFields& fields);
+
+  /// Takes over the columns of so many assets.
+  void adopt(std::size_t size, std::array<IntColumn, kIntFields> ints,
+             std::array<TextColumn, kTextFields> texts) noexcept {
+    size_ = size;
+    ints_ = std::move(ints);
+    texts_ = std::move(texts);
+  }
 
   std::size_t size() const noexcept { return size_; }
   AssetFields at(std::size_t asset) const;

@@ -76,8 +76,8 @@ void apply(const IntCondition& condition, const IntColumn& column, Bitmap& asset
 void apply(const TextCondition& condition, const TextColumn& column, Bitmap& assets) {
   std::vector<std::uint32_t> wanted;  // never 0, "absent"
   for (const std::string& text : condition.any_of) {
-    const auto found = column.code_of.find(text);
-    if (found != column.code_of.end()) wanted.push_back(found->second);
+    const std::uint32_t code = column.code_of.find(text, column.strings);
+    if (code != IdTable::kNone) wanted.push_back(code);
   }
   const auto& codes = column.codes;
   if (wanted.size() <= kMostPasses) {

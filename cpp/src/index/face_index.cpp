@@ -13,6 +13,7 @@
 #include "index/library.hpp"
 #include "index/row_set.hpp"
 #include "index/scan.hpp"
+#include "snapshot/snapshot.hpp"
 
 namespace facegrep {
 namespace {
@@ -43,6 +44,19 @@ struct FaceIndex::State {
   std::unique_lock<std::shared_mutex> write() {
     const std::lock_guard<std::mutex> turn(turnstile);
     return std::unique_lock<std::shared_mutex>(access);
+  }
+
+  // Under the writer's lock.
+  void clear_away() {
+    const std::size_t dead = library.rows() - library.live_rows;
+    if (dead <= kDeadRowsKept || dead <= library.live_rows) return;
+    try {
+      library = library.compacted();
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
+      // Compaction only saves memory: without enough of it, the dead rows stay for another time.
+    } catch (const SnapshotDamaged&) {  // NOLINT(bugprone-empty-catch)
+      // Whoever looks at the damaged rows is told.
+    }
   }
 
   detail::Library library;
@@ -78,15 +92,43 @@ std::size_t FaceIndex::remove(const std::vector<std::string_view>& media_ids) {
     library.remove(asset);
     ++removed;
   }
-  const std::size_t dead = library.rows() - library.live_rows;
-  if (dead > kDeadRowsKept && dead > library.live_rows) {
-    try {
-      library = library.compacted();
-    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
-      // Compaction only saves memory: without enough of it, the dead rows stay for another time.
-    }
-  }
+  state_->clear_away();
   return removed;
+}
+
+std::size_t FaceIndex::remove_keys(std::vector<std::int64_t> keys) {
+  if (keys.empty()) return 0;
+  std::sort(keys.begin(), keys.end());
+  const auto lock = state_->write();
+  detail::Library& library = state_->library;
+  std::vector<std::uint32_t> found;
+  for (std::size_t asset = 0; asset < library.assets(); ++asset) {
+    const std::int64_t key = library.keys[asset];
+    if (key < keys.front() || key > keys.back() || !detail::test(library.live, asset)) continue;
+    if (!std::binary_search(keys.begin(), keys.end(), key)) continue;
+    found.push_back(static_cast<std::uint32_t>(asset));
+  }
+  if (!found.empty()) state_->row_sets.clear();
+  for (const std::uint32_t asset : found) library.remove(asset);
+  state_->clear_away();
+  return found.size();
+}
+
+void FaceIndex::save(int descriptor, std::string_view notes) const {
+  const auto lock = state_->read();
+  detail::save(state_->library, descriptor, notes);
+}
+
+void FaceIndex::bring_codes() const {
+  const auto lock = state_->read();
+  state_->library.bring(0, state_->library.rows());
+}
+
+std::unique_ptr<FaceIndex> FaceIndex::load(int descriptor, std::string& notes) {
+  detail::Library library = detail::load(descriptor, notes);
+  auto index = std::make_unique<FaceIndex>(library.dim);
+  index->state_->library = std::move(library);
+  return index;
 }
 
 std::vector<std::int8_t> FaceIndex::codes(const std::vector<std::string_view>& media_ids) const {
@@ -98,6 +140,7 @@ std::vector<std::int8_t> FaceIndex::codes(const std::vector<std::string_view>& m
     if (asset == detail::IdTable::kNone) throw MediaNotFound(std::string(id));
     const std::size_t first = library.first_row[asset];
     const std::size_t last = library.first_row[asset + 1];
+    library.bring(first, last);
     out.insert(out.end(), library.code(first), library.code(first) + (last - first) * library.dim);
   }
   return out;

@@ -169,6 +169,7 @@ void check_same(const Library& library, const IncomingFaces& incoming, const Gro
   const std::size_t first = groups.start[group];
   const std::size_t rows = groups.start[group + 1] - first;
   bool same_faces = library.rows_of(asset) == rows;
+  if (same_faces) library.bring(library.first_row[asset], library.first_row[asset + 1]);
   for (std::size_t i = 0; same_faces && i < rows; ++i) {
     same_faces = std::memcmp(library.code(library.first_row[asset] + i),
                              codes + groups.order[first + i] * library.dim, library.dim) == 0;

@@ -6,6 +6,26 @@
 
 namespace facegrep::detail {
 
+// Filling in what is there already, for whoever looks: so it is const.
+void Library::bring(std::size_t first, std::size_t last) const {
+  if (!is_late()) return;
+  const auto arrived = [this](std::size_t from, std::size_t to, std::byte* bytes) {
+    for (std::size_t row = from / dim; row * dim < to; ++row) {
+      if (test(live, asset_of[row])) continue;
+      const std::size_t begin = std::max(from, row * dim);  // removed since it was saved
+      const std::size_t end = std::min(to, (row + 1) * dim);
+      std::fill(bytes + (begin - from), bytes + (end - from), std::byte{0});
+    }
+  };
+  auto* const array = const_cast<std::int8_t*>(codes.data());
+  late->bring(first * dim, last * dim, reinterpret_cast<std::byte*>(array), arrived);
+}
+
+void Library::bring_rows(const std::uint32_t* rows, std::size_t count) const {
+  if (!is_late()) return;
+  for (std::size_t i = 0; i < count; ++i) bring(rows[i], rows[i] + std::size_t{1});
+}
+
 void Library::remove(std::uint32_t asset) noexcept {
   asset_by_id.erase(ids[asset], asset, ids);
   wipe(ids[asset]);
@@ -17,6 +37,7 @@ void Library::remove(std::uint32_t asset) noexcept {
 }
 
 Library Library::compacted() const {
+  bring(0, rows());
   Library out(dim);
   const std::size_t assets_left = popcount(live);
   out.codes.reserve(live_rows * dim);

@@ -41,6 +41,12 @@ void wish_for_huge_pages(void* memory, std::size_t bytes) {
 #endif
 }
 
+void wish_for_small_pages(void* memory, std::size_t bytes) {
+#if defined(MADV_NOHUGEPAGE)
+  madvise(memory, bytes, MADV_NOHUGEPAGE);
+#endif
+}
+
 std::size_t whole_pages(std::size_t bytes) { return rounded_up(bytes, 4096); }
 
 bool is_large(std::size_t bytes) { return bytes >= kLarge; }
@@ -81,6 +87,9 @@ bool is_large(std::size_t) { return false; }
 void* allocate_pages(std::size_t) { throw std::bad_alloc(); }
 void* move_pages(void*, std::size_t, std::size_t) { throw std::bad_alloc(); }
 void free_pages(void*, std::size_t) noexcept {}
+void wish_for_huge_pages(void*, std::size_t) {}
+void wish_for_small_pages(void*, std::size_t) {}
+std::size_t whole_pages(std::size_t bytes) { return bytes; }
 
 #endif
 
@@ -104,6 +113,14 @@ void deallocate(void* memory, std::size_t bytes) noexcept {
   } else {
     ::operator delete(memory, kLine);
   }
+}
+
+void use_huge_pages(void* memory, std::size_t bytes) noexcept {
+  if (is_large(bytes)) wish_for_huge_pages(memory, whole_pages(bytes));
+}
+
+void use_small_pages(void* memory, std::size_t bytes) noexcept {
+  if (is_large(bytes)) wish_for_small_pages(memory, whole_pages(bytes));
 }
 
 // Huge pages are given at the first touch, to areas that are whole then. So a block of many of them

@@ -18,6 +18,11 @@ void* allocate(std::size_t bytes);
 /// little costs little. When it throws (bad_alloc), the old block is as it was.
 void* reallocate(void* memory, std::size_t old_bytes, std::size_t used, std::size_t new_bytes);
 void deallocate(void* memory, std::size_t bytes) noexcept;
+/// Says whether a large block, or a part of one, is to be on huge pages; a wish. They are what a
+/// block begins with; what is filled here and there, and not soon all of it, takes less memory on
+/// small ones.
+void use_huge_pages(void* memory, std::size_t bytes) noexcept;
+void use_small_pages(void* memory, std::size_t bytes) noexcept;
 /// How large a block of `old_bytes` should become when it must hold `needed`.
 std::size_t bytes_to_grow_to(std::size_t old_bytes, std::size_t needed) noexcept;
 
@@ -63,6 +68,12 @@ class GrowingArray {
     data_ = static_cast<T*>(grown);
     capacity_bytes_ = bytes;
     capacity_ = bytes / sizeof(T);
+  }
+  /// Adds values that hold anything, for the caller to fill; returns the first of them.
+  T* extend(std::size_t count) {
+    reserve(size_ + count);
+    size_ += count;
+    return data_ + size_ - count;
   }
   /// New values are zero.
   void resize(std::size_t size) {

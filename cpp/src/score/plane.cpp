@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 namespace facegrep::detail {
 namespace {
@@ -98,6 +99,14 @@ void Plane::append(const std::int8_t* code, double norm) noexcept {
   const double squares = squares_sum - 15.0 * sum + 56.25 * static_cast<double>(dim_);
   store(line(row), bounds_of(norm, std::sqrt(squares) / norm));
   smallest_norm_ = std::min(smallest_norm_, this->norm(row));
+}
+
+void Plane::adopt(GrowingArray<std::uint8_t> data, std::size_t rows) noexcept {
+  data_ = std::move(data);
+  rows_ = rows;
+  for (std::size_t row = 0; row < rows; ++row) {
+    smallest_norm_ = std::min(smallest_norm_, norm(row));
+  }
 }
 
 void Plane::wipe(std::size_t row) noexcept {

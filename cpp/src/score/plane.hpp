@@ -70,6 +70,10 @@ class Plane {
   std::size_t groups() const noexcept { return groups_; }
   std::size_t block_bytes() const noexcept { return (1 + groups_) * 64; }
   const std::uint8_t* data() const noexcept { return data_.data(); }
+  std::size_t data_bytes() const noexcept { return data_.size(); }
+  static std::size_t data_bytes(std::size_t dim, std::size_t rows) noexcept {
+    return (rows + kBlockRows - 1) / kBlockRows * (1 + (dim + 7) / 8) * 64;
+  }
   /// ||code||, rounded down.
   float norm(std::size_t row) const noexcept {
     std::uint32_t bounds;
@@ -87,6 +91,8 @@ class Plane {
   void reserve(std::size_t rows);
   /// Adds the next row. Call reserve() before.
   void append(const std::int8_t* code, double norm) noexcept;
+  /// Takes over data() of another plane of this dim, with so many rows.
+  void adopt(GrowingArray<std::uint8_t> data, std::size_t rows) noexcept;
   /// Overwrites a row's nibbles and bounds.
   void wipe(std::size_t row) noexcept;
   std::size_t nbytes() const noexcept;

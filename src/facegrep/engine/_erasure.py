@@ -69,7 +69,8 @@ class ErasureOperations(SearchOperations):
         -------
         Receipt
             Given once no file of the store holds anything of them. Of an asset that was deleted
-            before the id and row are gone too, its vectors once `compact` has run.
+            before the id and row are gone too, its vectors once `compact` has run. Other processes
+            have it in memory until they next search the library.
 
         Raises
         ------
@@ -83,7 +84,9 @@ class ErasureOperations(SearchOperations):
         """
         checked = check_names(media_ids, "media_ids")
         check_library_name(library)
-        return self._writable.erase(self._find(library), checked)
+        store, row = self._writable, self._find(library)
+        self._shared.indexes.hold(row)
+        return store.erase(row, checked)
 
     @overload
     def erase_person(
@@ -152,6 +155,7 @@ class ErasureOperations(SearchOperations):
             return ErasePlan(library, hits, found.threshold or 0.0, found.threshold_reason)
         row = self._find(library)
         # First: were they dropped last, a crash in between would leave them.
+        self._shared.indexes.hold(row)
         dropped = store.answers.forget_person(row.id, found.embedding, found.threshold)
         return store.erase(
             row, [hit.media_id for hit in hits], action="erase_person", answers=dropped

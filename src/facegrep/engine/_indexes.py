@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import struct
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
-from facegrep._errors import InvalidArgumentError, StoreCorrupt
+from facegrep import _core
+from facegrep._errors import (
+    FacegrepError,
+    InvalidArgumentError,
+    SnapshotDamaged,
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+)
 from facegrep._index import FaceIndex
-from facegrep.store import library_ids, read_changed_assets, read_tombstones
+from facegrep.store import (
+    CacheName,
+    library_by_id,
+    library_ids,
+    read_changed_assets,
+    read_tombstones,
+)
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from facegrep.store import ChangedAssets, LibraryRow, Store
+
+_T = TypeVar("_T")
+
+MIN_CHANGES: Final = 16_384
+"""Faces: so many are read from the catalog in some 75 ms. What fewer take need not be saved."""
+
+MIN_SHARE: Final = 1 / 8
+"""Of a library's faces: what must have changed since its index was saved for another to be."""
+
+CLOSE_TIMEOUT_S: Final = 1.0
+"""How long closing waits for a writer, to save an index."""
+
+_NOTES: Final = struct.Struct("<QQQ")  # a CacheName; then the hashes of the library's assets
 
 
 class LibraryIndex:
@@ -32,17 +61,58 @@ class LibraryIndex:
     def __init__(self, library: LibraryRow) -> None:
         self.seq = 0
         """How far it is; -1 while a failure has left it between two commits."""
+        self.file: tuple[int, ...] | None = None
+        """The saved index that it came from, as `_identity` names it."""
         self._turns = _ReadersOrWriter()
         self._empty(library.dim)
 
     def _empty(self, dim: int) -> None:
         self.faces = FaceIndex(dim)
         self._followed = 0  # what to read from: `seq`, or what it was before a failure
-        # Tombstones hold no ids, so that the deleted are not remembered; we must know them.
-        self._media_ids: dict[int, str] = {}
         # Of each asset by ordinal, 0 when there is none: they add up to the library's digest.
         self._hashes = np.zeros(0, dtype=np.uint64)
         self._digest = 0
+        self._saved_seq = 0
+        self._changes = 0  # faces that came and assets that went since then
+        self._is_unproven = False  # read from a file, and not compared with the catalog yet
+
+    def load(self, library: LibraryRow, name: CacheName, descriptor: int) -> None:
+        """Begin with a saved index, before anybody else sees this one.
+
+        The catalog has the last word: `follow` drops it unless its assets, with what came and went
+        since, are exactly those of the library.
+
+        Raises
+        ------
+        SnapshotDamaged
+            It is damaged, or another one's.
+        """
+        core, notes = _core.FaceIndex.load(descriptor)
+        if core.dim != library.dim or len(notes) % 8 or notes[: _NOTES.size] != _NOTES.pack(*name):
+            raise SnapshotDamaged(f"saved index {name}: it is another one's")
+        self.file = _identity(descriptor)
+        self.faces = FaceIndex._of(core)
+        self._hashes = np.frombuffer(notes, dtype=np.uint64, offset=_NOTES.size).copy()
+        self._digest = int(self._hashes.sum())
+        self._followed = self._saved_seq = name.seq
+        self._is_unproven = True
+
+    def save(self, name: CacheName, descriptor: int) -> None:
+        """Write it to a file; nobody may change it meanwhile."""
+        self.faces._core.save(descriptor, _NOTES.pack(*name) + self._hashes.tobytes())
+        self.is_saved(name.seq)
+
+    def is_saved(self, seq: int) -> None:
+        """Count changes from this commit on."""
+        self._saved_seq = seq
+        self._changes = 0
+
+    def is_worth_saving(self, library: LibraryRow, added: int = 0) -> bool:
+        """Whether the next process would save much by it; `added` faces are not in it yet."""
+        # A file from before vectors were last overwritten or moved is gone.
+        is_gone = self._saved_seq < library.erased_seq
+        changes = added + (len(self.faces) if is_gone else self._changes)
+        return changes >= max(MIN_CHANGES, MIN_SHARE * len(self.faces))
 
     def searching(self) -> contextlib.AbstractContextManager[None]:
         """Hold the index as it is."""
@@ -58,60 +128,63 @@ class LibraryIndex:
         ------
         StoreCorrupt
             The library's vectors or rows are damaged.
+        SnapshotDamaged
+            The file that it came from is; this index is empty then.
         """
-        if self.seq >= library.seq:
+        if self.seq >= library.seq and not self._is_unproven:
             return
         with self._turns.writing():
-            if self.seq >= library.seq:  # another thread was first
+            if self.seq >= library.seq and not self._is_unproven:  # another thread was first
                 return
             self.seq = -1
+            was_unproven = self._is_unproven
             try:
+                # Of a catalog that was put back, perhaps.
+                if was_unproven and self._followed > max(library.seq, library.erased_seq):
+                    raise _Unlike("it is newer than the catalog")
                 self._apply(connection, folder, library)
+                if (self._digest - library.digest) % 2**64:
+                    raise _Unlike("its rows are not those that were written")
             except StoreCorrupt:
                 # Nothing was added in part, and applying it again changes nothing twice.
                 raise
             except BaseException as error:
                 self._empty(library.dim)
                 # Every writer checked what the index now refuses.
-                if isinstance(error, InvalidArgumentError):
-                    raise _corrupt(library, str(error)) from error
+                if isinstance(error, (_Unlike, InvalidArgumentError)):
+                    if not was_unproven:
+                        raise _corrupt(library, str(error)) from error
+                    raise SnapshotDamaged(f"library {library.name!r}: {error}") from error
                 raise
-            if (self._digest - library.digest) % 2**64:
-                self._empty(library.dim)
-                raise _corrupt(library, "its rows are not those that were written")
+            self._is_unproven = False
             self.seq = self._followed = library.seq
 
     def _apply(self, connection: sqlite3.Connection, folder: Path, library: LibraryRow) -> None:
-        grown = np.zeros(max(library.next_ordinal, len(self._hashes)), dtype=np.uint64)
-        grown[: len(self._hashes)] = self._hashes
-        self._hashes = grown
+        if library.next_ordinal > len(self._hashes):
+            more = np.zeros(library.next_ordinal + library.next_ordinal // 8, dtype=np.uint64)
+            more[: len(self._hashes)] = self._hashes
+            self._hashes = more
         gone = read_tombstones(connection, library.id, self._followed, library.name)
-        self._remove(gone)
-        self._hash(library, np.array(gone, dtype=np.int64), np.uint64(0))
+        self._remove(library, np.array(gone, dtype=np.int64), np.uint64(0))
         for changed in read_changed_assets(connection, folder, library, self._followed):
-            self._remove(changed.ordinals.tolist())
+            self._remove(library, changed.ordinals, changed.hashes)
             self._add(changed)
-            self._hash(library, changed.ordinals, changed.hashes)
 
-    def _hash(
+    def _remove(
         self,
         library: LibraryRow,
         ordinals: NDArray[np.int64],
         hashes: NDArray[np.uint64] | np.uint64,
     ) -> None:
+        """Take assets out; `hashes` are those of what takes their place."""
         if not len(ordinals):
             return
-        if ordinals.min() < 0 or ordinals.max() >= len(self._hashes):
+        if ordinals.min() < 0 or ordinals.max() >= library.next_ordinal:
             raise _corrupt(library, "a row has a number that was never given")
-        before = int(self._hashes[ordinals].sum())
+        before = self._hashes[ordinals]
+        self._changes += self.faces._core.remove_keys(ordinals[before != 0])
         self._hashes[ordinals] = hashes
-        self._digest += int(self._hashes[ordinals].sum()) - before
-
-    def _remove(self, ordinals: list[int]) -> None:
-        known = (self._media_ids.pop(ordinal, None) for ordinal in ordinals)
-        gone = [media_id for media_id in known if media_id is not None]
-        if gone:
-            self.faces.remove(gone)
+        self._digest += int(self._hashes[ordinals].sum()) - int(before.sum())
 
     def _add(self, changed: ChangedAssets) -> None:
         if not len(changed.codes):
@@ -122,7 +195,7 @@ class LibraryIndex:
             return [values[asset] for asset in assets]
 
         columns = changed.columns
-        self.faces._core.add_codes(
+        self._changes += self.faces._core.add_codes(
             [changed.media_ids[asset] for asset in assets],
             changed.codes,
             {
@@ -135,10 +208,10 @@ class LibraryIndex:
             },
             changed.ordinals[assets],
         )
-        with_faces = np.flatnonzero(changed.face_counts)
-        self._media_ids.update(
-            (int(changed.ordinals[asset]), changed.media_ids[asset]) for asset in with_faces
-        )
+
+
+class _Unlike(Exception):
+    """An index is not what the catalog describes."""
 
 
 def _corrupt(library: LibraryRow, what: str) -> StoreCorrupt:
@@ -148,6 +221,12 @@ def _corrupt(library: LibraryRow, what: str) -> StoreCorrupt:
     )
 
 
+def _identity(descriptor: int) -> tuple[int, ...]:
+    """Name a file, so that it is not read again once it was found to be damaged."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
 class Indexes:
     """The indexes of a store that were searched so far, by library incarnation. Thread-safe."""
 
@@ -155,10 +234,21 @@ class Indexes:
         self._store = store
         self._mutex = threading.Lock()
         self._by_library: dict[int, LibraryIndex] = {}
+        self._loading = threading.Lock()
+        self._refused: set[tuple[int, ...]] = set()  # saved indexes that are damaged
 
-    @contextlib.contextmanager
-    def searching(self, account: str, name: str) -> Iterator[tuple[LibraryRow, FaceIndex | None]]:
-        """Hold a library's faces as they are now, or later; ``None`` unless its index is active.
+    def search(
+        self, account: str, name: str, search: Callable[[LibraryRow, FaceIndex | None], _T]
+    ) -> _T:
+        """Search a library's faces as they are now, or later.
+
+        Parameters
+        ----------
+        account, name
+            Whose library, and which.
+        search
+            Is given the faces, ``None`` unless the library's index is active; called again when a
+            saved index turns out to be damaged.
 
         Raises
         ------
@@ -170,18 +260,87 @@ class Indexes:
         while True:
             library, index = self._followed(account, name)
             if index is None:
-                yield library, None
-                return
+                return search(library, None)
             with index.searching():
                 # Less only if another thread failed to follow it further in between.
-                if index.seq >= library.seq:
-                    yield library, index.faces
-                    return
+                if index.seq < library.seq:
+                    continue
+                try:
+                    found = search(library, index.faces)
+                except SnapshotDamaged:
+                    self._refuse(library.id, index)
+                    continue
+            if index.is_worth_saving(library):
+                self._save(library, index, timeout_s=0.0)
+            return found
 
     def forget(self, library_id: int) -> None:
         """Free an index; searches under way keep theirs."""
         with self._mutex:
             self._by_library.pop(library_id, None)
+
+    def hold(self, library: LibraryRow) -> None:
+        """Have an index whole in memory before its file is overwritten, if it has a file.
+
+        It is saved anew with the next search, or when the engine is closed.
+        """
+        if self._store.caches.find(library) is None:
+            return
+        with contextlib.suppress(FacegrepError):
+            _, index = self._followed(library.account, library.name)
+            if index is not None:
+                with index.searching():
+                    index.faces._core.bring_codes()
+
+    def save_all(self) -> None:
+        """Save what changed much since it was last saved, for the next process; called at closing.
+
+        Also the indexes of libraries that this store added much to, and that nobody searched.
+        """
+        with contextlib.suppress(FacegrepError):
+            self._store.catalog.require_open()
+            if self._store.readonly:
+                return
+            with self._mutex:
+                changed = {*self._by_library, *self._store.faces_added}
+            for library_id in changed:
+                with contextlib.suppress(FacegrepError):
+                    self._save_at_closing(library_id)
+
+    def _save_at_closing(self, library_id: int) -> None:
+        with self._store.catalog.read() as connection:
+            library = library_by_id(connection, library_id)
+        if library is None or not self._may_be_worth_saving(library):
+            return
+        now, index = self._followed(library.account, library.name)
+        if index is not None and index.is_worth_saving(now):
+            self._save(now, index, timeout_s=CLOSE_TIMEOUT_S)
+
+    def _may_be_worth_saving(self, library: LibraryRow) -> bool:
+        added = self._store.faces_added[library.id]
+        with self._mutex:
+            index = self._by_library.get(library.id)
+        if index is None:
+            return added >= max(MIN_CHANGES, MIN_SHARE * library.face_count)
+        return index.is_worth_saving(library, added)
+
+    def _save(self, library: LibraryRow, index: LibraryIndex, *, timeout_s: float) -> None:
+        """Save an index, if that is possible now; if not, a later search will."""
+        if self._store.readonly:
+            return
+        with index.searching():
+            if index.seq != library.seq or not index.is_worth_saving(
+                library
+            ):  # another thread was first
+                return
+            try:
+                self._store.caches.publish(library, index.save, timeout_s=timeout_s)
+            except StoreBusy:  # another time
+                pass
+            except (StoreError, SnapshotDamaged):
+                # The disk is full, or the file that it came from lacks codes that no search has
+                # wanted yet: not before much more has changed.
+                index.is_saved(max(library.seq, library.erased_seq))
 
     def _followed(self, account: str, name: str) -> tuple[LibraryRow, LibraryIndex | None]:
         def follow(
@@ -190,21 +349,51 @@ class Indexes:
             if library.face_index != "active":
                 self.forget(library.id)
                 return library, None
-            index = self._of(connection, library)
-            index.follow(connection, self._store.vectors.folder, library)
+            with self._mutex:
+                index = self._by_library.get(library.id)
+                if index is None:
+                    # Nobody tells us which libraries another process dropped.
+                    for gone in self._by_library.keys() - library_ids(connection):
+                        del self._by_library[gone]
+            if index is not None:
+                try:
+                    index.follow(connection, self._store.vectors.folder, library)
+                except SnapshotDamaged:
+                    self._refuse(library.id, index)
+                    index = None
             return library, index
 
-        return self._store.read_library(account, name, follow)
+        while True:
+            library, index = self._store.read_library(account, name, follow)
+            if index is not None or library.face_index != "active":
+                return library, index
+            # Outside a snapshot, which holds back the log; the one that follows is then newer than
+            # the file.
+            self._begin(library)
 
-    def _of(self, connection: sqlite3.Connection, library: LibraryRow) -> LibraryIndex:
+    def _begin(self, library: LibraryRow) -> None:
+        """Enter an index of a library: a saved one, or one of nothing."""
+        with self._loading:
+            with self._mutex:
+                if library.id in self._by_library:  # another thread was first
+                    return
+            index = LibraryIndex(library)
+            with self._store.caches.reading(library) as file:
+                if file is not None and _identity(file[1]) not in self._refused:
+                    try:
+                        index.load(library, *file)
+                    except (SnapshotDamaged, OSError):
+                        self._refused.add(_identity(file[1]))
+            with self._mutex:
+                self._by_library[library.id] = index
+
+    def _refuse(self, library_id: int, index: LibraryIndex) -> None:
+        """Let go of an index whose file is damaged, was overwritten, or is of another catalog."""
         with self._mutex:
-            index = self._by_library.get(library.id)
-            if index is None:
-                # Nobody tells us which libraries another process dropped.
-                for gone in self._by_library.keys() - library_ids(connection):
-                    del self._by_library[gone]
-                index = self._by_library[library.id] = LibraryIndex(library)
-            return index
+            if index.file is not None:
+                self._refused.add(index.file)
+            if self._by_library.get(library_id) is index:
+                del self._by_library[library_id]
 
 
 class _ReadersOrWriter:

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from facegrep._index import FaceIndex
+    from facegrep._result import SearchResult as IndexResult
     from facegrep._where import Where
     from facegrep.media._picture import PictureSource
     from facegrep.store import LibraryRow
     from facegrep.vision import Analysis, Box, FaceAnalyzer
 
+_Found: TypeAlias = "tuple[LibraryRow, IndexResult, NDArray[np.int64] | None]"
 Threshold: TypeAlias = float | Literal["library"] | None
 
 
@@ -111,7 +114,8 @@ class SearchOperations(EngineCore):
         _require_active(row)
         required, reason = self._threshold_of(row, threshold)
         query = self._query(row, picture, vector)
-        with self._shared.indexes.searching(self._account, library) as (now, faces):
+
+        def search(now: LibraryRow, faces: FaceIndex | None) -> _Found:
             _require_active(now)
             if faces is None or now.dim != row.dim or now.model != row.model:
                 raise ModelMismatchError(
@@ -120,13 +124,15 @@ class SearchOperations(EngineCore):
             found = faces.search(
                 query.embedding, threshold=required, limit=count, offset=first, where=where
             )
-            seq = now.seq
-            core = found._core
             # What is deleted later is subtracted from the total, so it must be known what counted.
-            matching = faces._core.keys(conditions) if core.total > len(core) else None
+            incomplete = found.total > len(found._core)
+            return now, found, faces._core.keys(conditions) if incomplete else None
+
+        now, found, matching = self._shared.indexes.search(self._account, library, search)
+        core = found._core
         answer = Answer(
             library_id=now.id,
-            seq=seq,
+            seq=now.seq,
             ordinals=core.keys,
             scores=core.scores.astype(np.float32),
             faces=core.faces.astype(np.int32),

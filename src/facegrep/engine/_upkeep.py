@@ -144,6 +144,7 @@ class UpkeepOperations(EngineCore):
         finished = store.finish_erasures(timeout_s=ERASE_TIMEOUT_S)
         rewritten: list[Rewritten] = []
         for row in rows:
+            self._shared.indexes.hold(row)
             try:
                 rewritten += store.compact(row, min_dead_share=share)
             except NotFoundError:  # dropped meanwhile

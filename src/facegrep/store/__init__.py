@@ -5,6 +5,7 @@ from __future__ import annotations
 from facegrep.store._answer import Answer
 from facegrep.store._answers import GONE, AnswerStore, KeptAnswer
 from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset
+from facegrep.store._caches import CacheName, Caches
 from facegrep.store._changes import (
     ChangedAssets,
     read_asset_codes,
@@ -20,6 +21,7 @@ from facegrep.store._libraries import (
     LibraryRow,
     find_library,
     insert_library,
+    library_by_id,
     library_ids,
     library_name,
     list_libraries,
@@ -45,6 +47,8 @@ __all__ = [
     "MIN_DEAD_SHARE",
     "Answer",
     "AnswerStore",
+    "CacheName",
+    "Caches",
     "ChangedAssets",
     "Columns",
     "Damage",
@@ -63,6 +67,7 @@ __all__ = [
     "find_ordinals",
     "find_pending",
     "insert_library",
+    "library_by_id",
     "library_ids",
     "library_name",
     "list_libraries",

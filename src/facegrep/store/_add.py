@@ -87,6 +87,7 @@ class AddOperations(StoreCore):
                 digest = insert_media(connection, current, seq, now_ms(), rows)
                 faces = sum(len(a.faces.codes) for _, a in fresh if a.faces is not None)
                 count_assets(connection, current, seq, media=len(fresh), faces=faces, digest=digest)
+                self.faces_added[library.id] += faces
             return outcome
 
     def set_analyses(

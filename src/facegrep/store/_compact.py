@@ -90,7 +90,9 @@ class CompactOperations(StoreCore):
             self._rewrite(current, segment.id, *ordinals.get(segment.id, (0, -1)))
             for segment in chosen
         )
-        return [rewritten for rewritten in done if rewritten is not None]
+        finished = [rewritten for rewritten in done if rewritten is not None]
+        self.caches.wipe_outdated()  # they may hold what was left behind
+        return finished
 
     def _rewrite(
         self, library: LibraryRow, segment_id: int, first: int, last: int

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from facegrep._errors import StoreCorrupt, StoreError
 from facegrep.store._answers import AnswerStore
+from facegrep.store._caches import Caches
 from facegrep.store._database import Database
 from facegrep.store._libraries import find_library
 from facegrep.store._lock import FileLock
@@ -44,6 +46,10 @@ class StoreCore:
         The database of what searches write.
     vectors
         The files of the vectors.
+    caches
+        The saved face indexes.
+    faces_added
+        How many faces this handle added, by library; what failed counts as well.
     answers
         The frozen answers of searches.
     """
@@ -55,6 +61,8 @@ class StoreCore:
             path / CATALOG_FILE, CATALOG, FileLock(path / "writer.lock"), readonly=readonly
         )
         self.vectors = Vectors(path / "v", self.catalog)
+        self.faces_added: Counter[int] = Counter()
+        self.caches = Caches(path / "cache", self.vectors.unfinished, self.catalog)
         self.session = Database(
             path / SESSION_FILE, SESSION, FileLock(path / "session.lock"), readonly=readonly
         )

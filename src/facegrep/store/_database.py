@@ -91,9 +91,9 @@ class Database:
         self._pool = ConnectionPool(path)
         self._known: bytes | None = None  # the side file when the database was last not behind it
 
-    def locked(self) -> contextlib.AbstractContextManager[None]:
+    def locked(self, timeout_s: float | None = None) -> contextlib.AbstractContextManager[None]:
         """Hold the writer's lock without a transaction."""
-        return self._lock.held(self.lock_timeout_s)
+        return self._lock.held(self.lock_timeout_s if timeout_s is None else timeout_s)
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[sqlite3.Connection]:

@@ -50,6 +50,7 @@ class DeleteOperations(StoreCore):
             _ = transaction.seq
             self.vectors.forget(transaction, current)
             delete_library(transaction.connection, current)
+        self.caches.wipe_outdated()
         try:
             self.answers.drop_library(library.id)
         except StoreError as error:
@@ -77,4 +78,5 @@ class DeleteOperations(StoreCore):
                 current, face_index=face_index, generation=current.generation + 1, erased_seq=seq
             )
             count_assets(connection, changed, seq, faces=-current.face_count, digest=digest)
-            return current.face_count
+        self.caches.wipe_outdated()
+        return current.face_count

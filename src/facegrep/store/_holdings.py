@@ -119,6 +119,13 @@ FILES: Final = (
         backup="copied up to the committed length",
     ),
     FileKind(
+        "saved index",
+        r"cache/[0-9]+-[0-9]+-[0-9]+\.idx",
+        erase="overwritten and removed",
+        verify="nothing: every page is checked when it is read, and what fails is made anew",
+        backup="left out",
+    ),
+    FileKind(
         UNFINISHED,
         r"tmp/.+",
         erase="overwritten and removed when the store is opened",

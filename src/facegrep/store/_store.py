@@ -83,7 +83,7 @@ class Store(
         return store
 
     def _create(self, on_create: Callable[[sqlite3.Connection], None]) -> None:
-        for folder in (self.vectors.folder, self.vectors.unfinished):
+        for folder in (self.vectors.folder, self.vectors.unfinished, self.caches.folder):
             make_directory(folder)
         # In this order: another process may be making the store, its catalog first.
         if self.vectors.has_files() and not is_made(self.catalog):
@@ -97,6 +97,7 @@ class Store(
     def _recover(self) -> None:
         """Finish what a writer that died began. What cannot be done now is done another time."""
         self.vectors.recover()
+        self.caches.recover()
         with contextlib.suppress(StoreCorrupt):  # said when it is used
             self.finish_erasures()
 
@@ -128,5 +129,5 @@ def _no_store(path: Path) -> StoreNotFound:
 
 def _foreign_names(path: Path) -> set[str]:
     """Return the names in a directory that no store has."""
-    names = {entry.name for entry in path.iterdir()} - {"v", "tmp"}
+    names = {entry.name for entry in path.iterdir()} - {"v", "tmp", "cache"}
     return {name for name in names if kind_of(name) is None}

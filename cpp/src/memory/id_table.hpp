@@ -1,4 +1,5 @@
-// Which asset has an id: open addressing with linear probing, 8 bytes an entry.
+// Which asset has an id, or which code a string of a column: open addressing with linear probing, 8
+// bytes an entry.
 #pragma once
 
 #include <cstddef>
@@ -64,18 +65,33 @@ class IdTable {
     --size_;
   }
 
- private:
   struct Entry {
     std::uint32_t hash;
     std::uint32_t asset;  // kNone: free
   };
-  static constexpr std::size_t kSmallest = 16;
-  static constexpr std::size_t kMostFullOf10 = 7;
+  const GrowingArray<Entry>& entries() const noexcept { return entries_; }
 
+  /// Takes over entries() of another table, unless it could not work with them: it needs a power of
+  /// two of entries and free ones among them.
+  bool adopt(GrowingArray<Entry> entries) noexcept {
+    const std::size_t capacity = entries.size();
+    std::size_t size = 0;
+    for (const Entry& entry : entries) size += entry.asset != kNone;
+    if ((capacity & (capacity - 1)) != 0 || size * 10 > capacity * kMostFullOf10) return false;
+    entries_ = std::move(entries);
+    size_ = size;
+    return true;
+  }
+
+  /// The same for the same bytes only as long as the standard library is the same.
   static std::uint32_t hash_of(std::string_view id) noexcept {
     const std::size_t hash = std::hash<std::string_view>()(id);
     return static_cast<std::uint32_t>(hash ^ hash >> 32);
   }
+
+ private:
+  static constexpr std::size_t kSmallest = 16;
+  static constexpr std::size_t kMostFullOf10 = 7;
 
   // Where the id's entry is, or would be.
   template <typename Ids>

@@ -13,7 +13,7 @@ namespace facegrep::detail {
 class IdArena {
  public:
   std::string_view store(std::string_view id) {
-    if (capacity_ - used_ < id.size()) {
+    if (chunks_.empty() || capacity_ - used_ < id.size()) {
       const std::size_t capacity = std::max(kChunkBytes, id.size());
       chunks_.push_back(std::make_unique<char[]>(capacity));
       capacity_ = capacity;
@@ -23,6 +23,13 @@ class IdArena {
     std::memcpy(place, id.data(), id.size());
     used_ += id.size();
     return {place, id.size()};
+  }
+
+  /// Room for ids that lie one after the other already; the caller fills it.
+  char* store_at_once(std::size_t bytes) {
+    chunks_.emplace_back(new char[bytes]);
+    capacity_ = used_ = bytes;
+    return chunks_.back().get();
   }
 
   /// Takes back what the last store() returned.

@@ -221,9 +221,9 @@ def test_answers_are_bounded_in_bytes_and_the_oldest_go(
     engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(engine, 1000)
-    monkeypatch.setattr(engine._shared.store.answers, "max_bytes", 60_000)
+    monkeypatch.setattr(engine._shared.store.answers, "max_bytes", 85_000)
     for number in range(8):
-        put(engine, f"t{number}")  # 16.5 kB each
+        put(engine, f"t{number}")  # 24.5 kB each
     alive = [n for n in range(8) if engine.answers.get("lib", f"t{n}") is not None]
     assert alive == [5, 6, 7]
     monkeypatch.setattr(engine._shared.store.answers, "max_bytes", 1000)

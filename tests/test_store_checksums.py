@@ -217,7 +217,7 @@ def test_no_changed_value_of_a_frozen_answer_becomes_an_answer(store: Path, colu
                 try:
                     kept = engine.answers.get("big", "token")
                     assert kept is None or len(kept.page(0, 100).hits) == ROWS - 1
-                    embedded = engine.answers.embedding_of("big", b"u" * 32)
+                    embedded = engine.answers.embedding_of("big", "token", b"u" * 32)
                     assert embedded is None or (embedded == 1).all()
                 except facegrep.StoreCorrupt as error:
                     damage = error

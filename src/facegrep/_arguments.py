@@ -73,10 +73,25 @@ def check_threshold(value: object) -> float | None:
     """
     if value is None:
         return None
+    return _check_real(value, "threshold", "a cosine from -1 to 1", -1)
+
+
+def check_share(value: object, name: str) -> float:
+    """Return a share as a float.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Names the argument: not a number, or not from 0 to 1.
+    """
+    return _check_real(value, name, "a share from 0 to 1", 0)
+
+
+def _check_real(value: object, name: str, what: str, lowest: int) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
-        raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {shown(value)}")
-    if not -1 <= value <= 1:
-        raise InvalidArgumentError(f"threshold: expected a cosine from -1 to 1, got {shown(value)}")
+        raise InvalidArgumentError(f"{name}: expected {what}, got {shown(value)}")
+    if not lowest <= value <= 1:
+        raise InvalidArgumentError(f"{name}: expected {what}, got {shown(value)}")
     return float(value)

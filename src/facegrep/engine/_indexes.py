@@ -10,7 +10,8 @@ import numpy as np
 
 from facegrep._errors import InvalidArgumentError, StoreCorrupt
 from facegrep._index import FaceIndex
-from facegrep.store import library_ids, read_changed_assets, read_tombstones
+from facegrep.engine._expiry import Expiry
+from facegrep.store import library_ids, now_ms, read_changed_assets, read_tombstones
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,6 +44,7 @@ class LibraryIndex:
         # Of each asset by ordinal, 0 when there is none: they add up to the library's digest.
         self._hashes = np.zeros(0, dtype=np.uint64)
         self._digest = 0
+        self._expiry = Expiry()
 
     def searching(self) -> contextlib.AbstractContextManager[None]:
         """Hold the index as it is."""
@@ -50,6 +52,8 @@ class LibraryIndex:
 
     def follow(self, connection: sqlite3.Connection, folder: Path, library: LibraryRow) -> None:
         """Apply what the connection's snapshot has beyond this index; all of it, or be empty.
+
+        Then take out what has expired by now; an index that is ahead of the snapshot had that done.
 
         A first load holds the snapshot for as long as it takes (0.6 s at 100,000 assets): parts
         read one by one could miss an asset that changes between two of them.
@@ -59,10 +63,17 @@ class LibraryIndex:
         StoreCorrupt
             The library's vectors or rows are damaged.
         """
-        if self.seq >= library.seq:
+        until_ms = library.expired_until_ms(now_ms())
+        is_due = self._expiry.is_due(until_ms) or self._expiry.is_back(until_ms)
+        if self.seq > library.seq or (self.seq == library.seq and not is_due):
             return
         with self._turns.writing():
-            if self.seq >= library.seq:  # another thread was first
+            if self.seq > library.seq:  # another thread was first
+                return
+            if self._expiry.is_back(until_ms):
+                self._empty(library.dim)
+            elif self.seq == library.seq:
+                self._remove(self._expiry.expire(until_ms))
                 return
             self.seq = -1
             try:
@@ -79,7 +90,12 @@ class LibraryIndex:
             if (self._digest - library.digest) % 2**64:
                 self._empty(library.dim)
                 raise _corrupt(library, "its rows are not those that were written")
+            self._remove(self._expiry.expire(until_ms))
             self.seq = self._followed = library.seq
+
+    def added_ms(self, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return when assets that are there were added; inside `searching`."""
+        return self._expiry.added_ms(ordinals)
 
     def _apply(self, connection: sqlite3.Connection, folder: Path, library: LibraryRow) -> None:
         grown = np.zeros(max(library.next_ordinal, len(self._hashes)), dtype=np.uint64)
@@ -87,10 +103,12 @@ class LibraryIndex:
         self._hashes = grown
         gone = read_tombstones(connection, library.id, self._followed, library.name)
         self._remove(gone)
+        self._expiry.forget(gone)
         self._hash(library, np.array(gone, dtype=np.int64), np.uint64(0))
         for changed in read_changed_assets(connection, folder, library, self._followed):
             self._remove(changed.ordinals.tolist())
             self._add(changed)
+            self._expiry.note(changed.ordinals, changed.added_ms)
             self._hash(library, changed.ordinals, changed.hashes)
 
     def _hash(
@@ -157,7 +175,9 @@ class Indexes:
         self._by_library: dict[int, LibraryIndex] = {}
 
     @contextlib.contextmanager
-    def searching(self, account: str, name: str) -> Iterator[tuple[LibraryRow, FaceIndex | None]]:
+    def searching(
+        self, account: str, name: str
+    ) -> Iterator[tuple[LibraryRow, LibraryIndex | None]]:
         """Hold a library's faces as they are now, or later; ``None`` unless its index is active.
 
         Raises
@@ -175,7 +195,7 @@ class Indexes:
             with index.searching():
                 # Less only if another thread failed to follow it further in between.
                 if index.seq >= library.seq:
-                    yield library, index.faces
+                    yield library, index
                     return
 
     def forget(self, library_id: int) -> None:

@@ -21,7 +21,7 @@ from facegrep.engine._pages import cut_page
 from facegrep.engine._results import Page, SearchResult
 from facegrep.engine._view import EngineCore
 from facegrep.media import read_picture
-from facegrep.store import Answer
+from facegrep.store import Answer, find_library, read_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,16 +107,21 @@ class SearchOperations(EngineCore):
         check_library_name(library)
         conditions = compile_where(where)  # before a picture is looked at
         first, count = check_count(offset, "offset"), check_count(limit, "limit")
-        row = self._find(library)
+        with self._store.catalog.read() as connection:
+            row = find_library(connection, self._account, library)
+            audited = bool(read_store(connection).search_audit)
+        if audited:
+            self._store.require_auditable()
         _require_active(row)
         required, reason = self._threshold_of(row, threshold)
         query = self._query(row, picture, vector)
-        with self._shared.indexes.searching(self._account, library) as (now, faces):
+        with self._shared.indexes.searching(self._account, library) as (now, index):
             _require_active(now)
-            if faces is None or now.dim != row.dim or now.model != row.model:
+            if index is None or now.dim != row.dim or now.model != row.model:
                 raise ModelMismatchError(
                     f"library {library!r} was replaced meanwhile; search again"
                 )
+            faces = index.faces
             found = faces.search(
                 query.embedding, threshold=required, limit=count, offset=first, where=where
             )
@@ -124,6 +129,7 @@ class SearchOperations(EngineCore):
             core = found._core
             # What is deleted later is subtracted from the total, so it must be known what counted.
             matching = faces._core.keys(conditions) if core.total > len(core) else None
+            added_ms = index.added_ms(core.keys if matching is None else matching)
         answer = Answer(
             library_id=now.id,
             seq=seq,
@@ -132,8 +138,12 @@ class SearchOperations(EngineCore):
             faces=core.faces.astype(np.int32),
             total=core.total,
             matching=matching,
+            added_ms=added_ms,
         )
         page = self._cut(answer, first, count)
+        if audited:
+            details = {"threshold": required, "fields": sorted(where or ())}
+            self._store.note_search(now, "search", self._actor, media=page.total, details=details)
         return SearchResult(
             hits=page.hits,
             total=page.total,

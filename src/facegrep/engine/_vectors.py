@@ -114,7 +114,9 @@ class VectorOperations(EngineCore):
         added = unchanged = faces = done = 0
         for numbers in rows.chunks():
             chunk = rows.assets(numbers)
-            outcome = store.add(row, chunk, stop_at_conflict=True)
+            outcome = store.add(
+                row, chunk, stop_at_conflict=True, action="add_vectors", actor=self._actor
+            )
             for asset, one in zip(chunk, outcome, strict=False):
                 if isinstance(one, FacegrepError):  # another writer was faster
                     one.add_note(f"{added} assets before it were added and are durable")

@@ -5,25 +5,31 @@ from __future__ import annotations
 from facegrep.store._answer import Answer
 from facegrep.store._answers import GONE, AnswerStore, KeptAnswer
 from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset
+from facegrep.store._audit import AuditEntry as StoredEntry
+from facegrep.store._audit import read_entries
+from facegrep.store._backup import Copied
 from facegrep.store._changes import (
     ChangedAssets,
     read_asset_codes,
     read_changed_assets,
     read_tombstones,
 )
-from facegrep.store._core import now_ms
+from facegrep.store._clock import now_ms
+from facegrep.store._compact import MIN_DEAD_SHARE, Rewritten
+from facegrep.store._erase import ERASE_TIMEOUT_S
 from facegrep.store._faces import FACE_VALUES, unpack_faces
 from facegrep.store._libraries import (
     MAX_DIM,
     LibraryRow,
     find_library,
     insert_library,
+    library_by_id,
     library_ids,
-    library_name,
     list_libraries,
     same_library,
 )
 from facegrep.store._media import (
+    count_expired,
     find_identities,
     find_media,
     find_ordinals,
@@ -33,16 +39,20 @@ from facegrep.store._media import (
 )
 from facegrep.store._receipt import Receipt
 from facegrep.store._store import Store
+from facegrep.store._store_row import read_store
 from facegrep.store._verify import Damage
 
 __all__ = [
+    "ERASE_TIMEOUT_S",
     "FACE_VALUES",
     "GONE",
     "MAX_DIM",
+    "MIN_DEAD_SHARE",
     "Answer",
     "AnswerStore",
     "ChangedAssets",
     "Columns",
+    "Copied",
     "Damage",
     "Faces",
     "Job",
@@ -51,21 +61,26 @@ __all__ = [
     "MediaRow",
     "NewAsset",
     "Receipt",
+    "Rewritten",
     "Store",
+    "StoredEntry",
+    "count_expired",
     "find_identities",
     "find_library",
     "find_media",
     "find_ordinals",
     "find_pending",
     "insert_library",
+    "library_by_id",
     "library_ids",
-    "library_name",
     "list_libraries",
     "list_media",
     "list_unanalysed",
     "now_ms",
     "read_asset_codes",
     "read_changed_assets",
+    "read_entries",
+    "read_store",
     "read_tombstones",
     "same_library",
     "unpack_faces",

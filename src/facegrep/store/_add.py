@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from facegrep._errors import AlreadyExistsError, OperationDeniedError
-from facegrep.store._core import StoreCore, now_ms
+from facegrep.store._audit import note_change
+from facegrep.store._clock import now_ms
+from facegrep.store._core import StoreCore
 from facegrep.store._libraries import count_assets, same_library
-from facegrep.store._media import find_identities, still_unanalysed
+from facegrep.store._media import find_identities, find_stored, still_unanalysed
 from facegrep.store._media_rows import insert_media, set_faces
+from facegrep.store._removal import note_expired, remove_for_good
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +27,13 @@ class AddOperations(StoreCore):
     """The Store's ways to add."""
 
     def add(
-        self, library: LibraryRow, assets: Sequence[NewAsset], *, stop_at_conflict: bool
+        self,
+        library: LibraryRow,
+        assets: Sequence[NewAsset],
+        *,
+        stop_at_conflict: bool,
+        action: str = "add",
+        actor: str | None = None,
     ) -> list[Added]:
         """Add assets and their vectors in one commit.
 
@@ -34,6 +43,8 @@ class AddOperations(StoreCore):
             As it was when the assets were analysed, or not, for its face index.
         stop_at_conflict
             Store nothing from the first asset on that is left out.
+        action, actor
+            What the audit says of it.
 
         Returns
         -------
@@ -80,6 +91,13 @@ class AddOperations(StoreCore):
                     break
             if fresh:
                 seq = transaction.seq
+                if current.ttl_ms is not None:
+                    ids = [asset.media_id for _, asset in fresh]
+                    expired = find_stored(connection, current, ids)  # their ids are free
+                    if expired:
+                        folder = self.vectors.folder
+                        current, _ = remove_for_good(transaction, folder, current, expired)
+                        note_expired(connection, current, expired, actor)
                 slots = self.vectors.append(
                     connection, current, [asset.faces for _, asset in fresh]
                 )
@@ -87,10 +105,15 @@ class AddOperations(StoreCore):
                 digest = insert_media(connection, current, seq, now_ms(), rows)
                 faces = sum(len(a.faces.codes) for _, a in fresh if a.faces is not None)
                 count_assets(connection, current, seq, media=len(fresh), faces=faces, digest=digest)
+                note_change(connection, current, action, actor, media=len(fresh), faces=faces)
             return outcome
 
     def set_analyses(
-        self, library: LibraryRow, analyses: Sequence[tuple[int, Faces | None, Job]]
+        self,
+        library: LibraryRow,
+        analyses: Sequence[tuple[int, Faces | None, Job]],
+        *,
+        actor: str | None = None,
     ) -> None:
         """Enter the outcome of analyses of assets by ordinal; those deleted since are left out.
 
@@ -112,6 +135,7 @@ class AddOperations(StoreCore):
                 digest = set_faces(connection, seq, rows)
                 faces = sum(len(found.codes) for _, found, _ in live if found is not None)
                 count_assets(connection, current, seq, faces=faces, digest=digest)
+                note_change(connection, current, "analyse", actor, media=len(live), faces=faces)
 
 
 def _require_same_state(current: LibraryRow, expected: LibraryRow) -> None:

@@ -46,6 +46,8 @@ class ChangedAssets:
         int8 ``(sum of face_counts, dim)``, asset by asset.
     hashes
         uint64, what each adds to the library's digest.
+    added_ms
+        int64, when each was added; expired ones are among them.
     """
 
     ordinals: NDArray[np.int64]
@@ -54,6 +56,7 @@ class ChangedAssets:
     columns: dict[str, list[int | str | None]]
     codes: NDArray[np.int8]
     hashes: NDArray[np.uint64]
+    added_ms: NDArray[np.int64]
 
 
 def read_tombstones(
@@ -93,6 +96,7 @@ def read_changed_assets(
                 face_counts,
             )
             numbers = np.array(columns.ordinal, dtype=np.int64)
+            added_ms = np.array(columns.added_ms, dtype=np.int64)
         except (TypeError, ValueError, OverflowError) as error:
             raise StoreCorrupt(
                 f"library {library.name!r}: the catalog's rows contradict each other ({error}); "
@@ -106,6 +110,7 @@ def read_changed_assets(
             columns={name: list(getattr(columns, name)) for name in _FIELDS},
             codes=codes,
             hashes=hashes,
+            added_ms=added_ms,
         )
 
 

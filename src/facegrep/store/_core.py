@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import itertools
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from facegrep._errors import StoreCorrupt
+from facegrep._errors import StoreCorrupt, StoreError
 from facegrep.store._answers import AnswerStore
 from facegrep.store._database import Database
 from facegrep.store._libraries import find_library
@@ -16,12 +17,14 @@ from facegrep.store._vectors import Vectors
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from facegrep.store._libraries import LibraryRow
 
 _T = TypeVar("_T")
+
+_ATTEMPTS: Final = 3
 
 CATALOG_FILE: Final = "catalog.db"
 SESSION_FILE: Final = "session.db"
@@ -71,8 +74,10 @@ class StoreCore:
         StoreCorrupt
             From `read`, of vectors that nobody erased.
         """
-        while True:
-            with self.catalog.read() as connection:
+        for attempt in itertools.count():
+            # Who erases and compacts all the time would otherwise keep us from ever ending.
+            alone = attempt >= _ATTEMPTS
+            with self._held_off() if alone else nullcontext(), self.catalog.read() as connection:
                 library = find_library(connection, account, name)
                 try:
                     return read(connection, library)
@@ -82,8 +87,12 @@ class StoreCore:
                 now = find_library(connection, account, name)
             if (now.id, now.erased_seq) == (library.id, library.erased_seq):
                 raise damage
+        raise AssertionError("unreachable")
 
-
-def now_ms() -> int:
-    """Milliseconds since 1970 UTC."""
-    return time.time_ns() // 1_000_000
+    @contextmanager
+    def _held_off(self) -> Iterator[None]:
+        """Keep writers from writing, where that can be done."""
+        with ExitStack() as stack:
+            with suppress(StoreError):
+                stack.enter_context(self.catalog.locked())
+            yield

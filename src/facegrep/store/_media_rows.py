@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from facegrep.store._assets import Faces, Job, NewAsset, Slots
     from facegrep.store._libraries import LibraryRow
 
@@ -129,6 +132,33 @@ def replace_media(
 
     connection.executemany(_UPDATE, values())
     return digest
+
+
+def move_media(
+    connection: sqlite3.Connection,
+    library_id: int,
+    old_segment: int,
+    new_segment: int,
+    assets: NDArray[np.int64],
+    slots: NDArray[np.int64],
+) -> None:
+    """Enter the new places of assets ``(ordinal, slot, faces, checksum)`` that were checked."""
+    connection.executemany(
+        "UPDATE media SET segment_id = ?, first_slot = ?, checksum = ?"
+        " WHERE library_id = ? AND ordinal = ?",
+        (
+            (
+                new_segment,
+                slot,
+                int64(checksum - _hash_place(old_segment, old) + _hash_place(new_segment, slot)),
+                library_id,
+                ordinal,
+            )
+            for (ordinal, old, _, checksum), slot in zip(
+                assets.tolist(), slots.tolist(), strict=True
+            )
+        ),
+    )
 
 
 def set_faces(

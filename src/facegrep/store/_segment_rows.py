@@ -77,6 +77,13 @@ def seal_segment(connection: sqlite3.Connection, segment: Segment) -> None:
         _write_segment(connection, _row(segment, committed_bytes, sealed=True))
 
 
+def delete_segment(connection: sqlite3.Connection, segment: Segment) -> None:
+    """Forget one segment; its file is the caller's."""
+    for table in ("erase_journal", "block"):
+        connection.execute(f"DELETE FROM {table} WHERE segment_id = ?", (segment.id,))
+    connection.execute("DELETE FROM segment WHERE id = ?", (segment.id,))
+
+
 def delete_segments(connection: sqlite3.Connection, library: LibraryRow) -> None:
     """Forget the segments of a library; their files are the caller's."""
     for table in ("erase_journal", "block"):

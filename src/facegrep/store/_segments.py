@@ -149,6 +149,23 @@ def create_segment(folder: Path, segment: Segment) -> None:
     sync_directory(folder)
 
 
+def write_segment_file(
+    unfinished: Path, folder: Path, segment: Segment, codes: NDArray[np.int8]
+) -> None:
+    """Make a whole file durable, contents and name, before the catalog speaks of it."""
+    path = unfinished / segment.file_name
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE)
+    try:
+        _write_all(descriptor, memoryview(segment.header()), 0)
+        _write_all(descriptor, codes.data.cast("B"), HEADER_BYTES)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    path.rename(folder / segment.file_name)
+    sync_directory(folder)
+
+
 def append_codes(folder: Path, segment: Segment, codes: NDArray[np.int8]) -> None:
     """Write codes after the committed ones and make them durable."""
     with open_segment_file(folder, segment, writing=True) as descriptor:

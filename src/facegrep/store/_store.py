@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from facegrep._errors import StoreCorrupt, StoreNotFound
 from facegrep.store._add import AddOperations
+from facegrep.store._backup import BackupOperations
 from facegrep.store._change import ChangeOperations
+from facegrep.store._compact import CompactOperations
 from facegrep.store._core import CATALOG_FILE
 from facegrep.store._delete import DeleteOperations
 from facegrep.store._erase import EraseOperations
@@ -18,7 +20,7 @@ from facegrep.store._filesystem import (
 )
 from facegrep.store._holdings import kind_of
 from facegrep.store._making import check_database, create_database, is_made, upgrade_database
-from facegrep.store._verify import VerifyOperations
+from facegrep.store._searches import SearchAuditOperations
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +28,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Store(AddOperations, ChangeOperations, DeleteOperations, EraseOperations, VerifyOperations):
+class Store(
+    AddOperations,
+    ChangeOperations,
+    CompactOperations,
+    DeleteOperations,
+    EraseOperations,
+    SearchAuditOperations,
+    BackupOperations,
+):
     """The directory of a store.
 
     Libraries, assets and vectors of every account. Thread-safe: reads run side by side, each on a

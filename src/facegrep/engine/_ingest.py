@@ -168,7 +168,8 @@ class IngestOperations(MediaOperations):
         InvalidArgumentError
             With ``"raise"``, that of the first bad item, as `add` raises it.
         StoreError, ModelError, OperationDeniedError
-            Nothing more can be stored; the commits so far are durable.
+            Nothing more can be stored; the commits so far are durable, and ``error.acknowledged``
+            says how many items that are.
         """
         if on_error not in ("raise", "collect"):
             raise InvalidArgumentError(f"on_error: expected 'raise' or 'collect', got {on_error!r}")
@@ -179,12 +180,16 @@ class IngestOperations(MediaOperations):
         group = Group(store, row, on_error, progress, total)
         analyzer = self._analyzer_for_adding(row)
         works = _works(items, analysed=analyzer is not None)
-        for work in analyse(works, analyzer, functools.partial(self._select_new, row)):
-            if work.error is not None:
-                group.refuse(work.media_id, work.error)
-            elif work.result is not None:
-                group.take(_analysed(work.result, analyzer, work.analysis))
-        group.commit()
+        try:
+            for work in analyse(works, analyzer, functools.partial(self._select_new, row)):
+                if work.error is not None:
+                    group.refuse(work.media_id, work.error)
+                elif work.result is not None:
+                    group.take(_analysed(work.result, analyzer, work.analysis))
+            group.commit()
+        except FacegrepError as error:
+            group.tell(error)
+            raise
         return group.result()
 
     def _analyzer_for_adding(self, library: LibraryRow) -> FaceAnalyzer | None:

@@ -342,14 +342,14 @@ def test_rows_inserted_many_at_a_time_are_those_that_were_given(
     chance = np.random.default_rng(assets)
     ids = [f"{number}'{chance.integers(10**9)}" for number in range(assets)]
     rows = chance.normal(size=(2 * assets, DIM)).astype(np.float32)
-    fields: dict[str, list[int | str | None]] = {
+    fields: dict[str, list[Any]] = {
         "intField1": [None if n % 3 else n for n in range(assets)] * 2,
         "strField1": [f"'{n}" for n in range(assets)] * 2,
         "utcCreate": [None if n % 2 else n for n in range(assets)] * 2,
         "mediaType": [None if n % 2 else "video" for n in range(assets)] * 2,
     }
     assert engine.add_vectors("lib", ids * 2, rows, fields).added == assets
-    codes = _core.quantize(rows)
+    codes = facegrep._core.quantize(rows)
     for number, media_id in enumerate(ids):
         media = engine.get("lib", media_id, vectors=True)
         assert media.fields.get("intField1") == fields["intField1"][number]
@@ -359,10 +359,7 @@ def test_rows_inserted_many_at_a_time_are_those_that_were_given(
         found = np.array([face.code for face in media.faces])
         np.testing.assert_array_equal(found, codes[[number, number + assets]])
     assert engine.verify("lib").ok
-    again = engine.add_vectors(
-        "lib",
-        ids[::-1] * 2,
-        rows.reshape(2, assets, DIM)[:, ::-1].reshape(rows.shape),
-        {name: (values[:assets][::-1]) * 2 for name, values in fields.items()},
-    )
+    backwards = rows.reshape(2, assets, DIM)[:, ::-1].reshape(rows.shape)
+    turned = {name: values[:assets][::-1] * 2 for name, values in fields.items()}
+    again = engine.add_vectors("lib", ids[::-1] * 2, backwards, turned)
     assert (again.added, again.unchanged) == (0, assets)

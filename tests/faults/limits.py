@@ -166,6 +166,7 @@ def work_within(path: Path, seed: int, more: int, gate: Connection) -> None:
     chance = np.random.default_rng(seed)
     vectors = chance.normal(size=(_ROWS, DIM)).astype(np.float32)
     ids = [f"{number}" for number in range(_ROWS)]
+    small_change = (_small_change(), list(range(10**6, 10**6 + 9000))[::50])
     now = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (now + more, resource.RLIM_INFINITY))
     done = 0
@@ -182,6 +183,7 @@ def work_within(path: Path, seed: int, more: int, gate: Connection) -> None:
             for call in work:
                 call()
                 done += 1
+        del small_change
     except (facegrep.StoreError, MemoryError) as error:
         said = type(error).__name__
     except BaseException:
@@ -192,6 +194,15 @@ def work_within(path: Path, seed: int, more: int, gate: Connection) -> None:
     gate.send((done, True, said, None))
 
 
+def _small_change() -> list[list[bytes]]:
+    """Make room for small objects, a megabyte in all, in pools that the interpreter keeps.
+
+    Where not even an int can be had while an exception is handled, CPython 3.11 tries for ever
+    (`exception_unwind` in its ceval.c, which needs one): one run in two hundred hung there.
+    """
+    return [[bytes(size) for _ in range(2000)][::50] for size in range(0, 480, 16)]
+
+
 def _in_a_worker(
     outcome: Outcome, what: str, target: Callable[..., None], *arguments: Any
 ) -> tuple[int, bool, str | None]:
@@ -200,6 +211,9 @@ def _in_a_worker(
     process = worker.start(target, *arguments, there)
     there.close()
     try:
+        if not here.poll(worker.PATIENCE_S):
+            outcome.violate(f"{what} {arguments[1:]}: the process did nothing any more")
+            return 0, False, None
         steps, opened, error, violation = here.recv()
     except EOFError:
         process.join(worker.PATIENCE_S)

@@ -89,6 +89,7 @@ bench: .venv/.bench-tools  ## measure against other engines, write benches/repor
 bench-check: .venv/.bench-check-tools  ## run each bench once, tiny
 	@$(QUIETLY) build/log/bench-check $(PY) -m benches.run --check
 	@tail -n 1 build/log/bench-check
+	@$(PY) -m benches.bulk 5000
 
 clean:  ## remove .venv and build
 	rm -rf .venv build

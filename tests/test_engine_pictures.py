@@ -319,7 +319,8 @@ def test_the_first_bad_item_raises_and_what_came_before_it_is_stored(
     ]
     with pytest.raises(facegrep.InvalidArgumentError) as caught:
         engine.add_many("lib", items)
-    assert caught.value.__notes__ == ["1 assets before it were added and are durable"]
+    assert caught.value.__notes__ == ["1 assets of this call are durable"]
+    assert caught.value.acknowledged == 1
     assert {media.media_id for media in engine.media("lib")} == {"before", "taken"}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import facegrep
-from facegrep.engine import _vectors
+from facegrep.engine import _vector_rows
 
 DIM = 16
 
@@ -156,7 +156,7 @@ def test_an_id_that_is_taken_by_something_else_is_refused_and_nothing_is_added(
 def test_bad_rows_are_refused_with_their_number_and_nothing_is_added(
     engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_vectors, "CHUNK_ROWS", 16)
+    monkeypatch.setattr(_vector_rows, "CHUNK_ROWS", 16)
     good = np.ones((100, DIM), dtype=np.float64)
     ids = [f"m{i}" for i in range(100)]
     for value in (np.nan, np.inf, -np.inf, 1e39, 0.0, 1e-38):
@@ -201,7 +201,7 @@ def test_bad_rows_are_refused_with_their_number_and_nothing_is_added(
 def test_commits_are_bounded_keep_assets_whole_and_report_progress(
     engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_vectors, "CHUNK_ROWS", 10)
+    monkeypatch.setattr(_vector_rows, "CHUNK_ROWS", 10)
     ids = [f"m{i % 13}" for i in range(39)] + ["large"] * 25
     vectors = np.random.default_rng(2).normal(size=(len(ids), DIM))
     seen: list[tuple[int, int | None]] = []
@@ -333,3 +333,33 @@ def test_vectors_of_another_model_are_refused(engine: facegrep.Engine) -> None:
     for model in ("sface", "sface-2021dec", None):
         engine.add_vectors("faces", ["m"], vectors, model=model)
     assert engine.library("faces").media_count == 1
+
+
+@pytest.mark.parametrize("assets", [1, 31, 32, 33, 64, 65])
+def test_rows_inserted_many_at_a_time_are_those_that_were_given(
+    engine: facegrep.Engine, assets: int
+) -> None:
+    chance = np.random.default_rng(assets)
+    ids = [f"{number}'{chance.integers(10**9)}" for number in range(assets)]
+    rows = chance.normal(size=(2 * assets, DIM)).astype(np.float32)
+    fields: dict[str, list[Any]] = {
+        "intField1": [None if n % 3 else n for n in range(assets)] * 2,
+        "strField1": [f"'{n}" for n in range(assets)] * 2,
+        "utcCreate": [None if n % 2 else n for n in range(assets)] * 2,
+        "mediaType": [None if n % 2 else "video" for n in range(assets)] * 2,
+    }
+    assert engine.add_vectors("lib", ids * 2, rows, fields).added == assets
+    codes = facegrep._core.quantize(rows)
+    for number, media_id in enumerate(ids):
+        media = engine.get("lib", media_id, vectors=True)
+        assert media.fields.get("intField1") == fields["intField1"][number]
+        assert media.fields["strField1"] == f"'{number}"
+        assert media.media_type == ("image" if number % 2 else "video")
+        assert number % 2 or media.utc_create_ms == number
+        found = np.array([face.code for face in media.faces])
+        np.testing.assert_array_equal(found, codes[[number, number + assets]])
+    assert engine.verify("lib").ok
+    backwards = rows.reshape(2, assets, DIM)[:, ::-1].reshape(rows.shape)
+    turned = {name: values[:assets][::-1] * 2 for name, values in fields.items()}
+    again = engine.add_vectors("lib", ids[::-1] * 2, backwards, turned)
+    assert (again.added, again.unchanged) == (0, assets)

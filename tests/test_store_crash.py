@@ -112,10 +112,13 @@ def test_a_failure_in_a_later_commit_keeps_the_commits_before_it(
 ) -> None:
     vectors = np.random.default_rng(1).normal(size=(20_000, 8))
     ids = [f"{row:05d}" for row in range(len(vectors))]
+    monkeypatch.setattr("facegrep.engine._vector_rows.CHUNK_ROWS", 8192)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", failing(os.fdatasync, errno.ENOSPC, after=1))
-        with pytest.raises(facegrep.StoreFull, match="acknowledged before is unchanged"):
+        words = "acknowledged before is unchanged"
+        with pytest.raises(facegrep.StoreFull, match=words) as caught:
             engine.add_vectors("lib", ids, vectors)
+        assert caught.value.acknowledged == 8192
     assert [asset.media_id for asset in engine.media("lib", limit=10**6)] == ids[:8192]
     again = engine.add_vectors("lib", ids, vectors)
     assert (again.added, again.unchanged) == (len(ids) - 8192, 8192)

@@ -30,7 +30,15 @@ from __future__ import annotations
 
 
 class FacegrepError(Exception):
-    """The root of the tree drawn in this module's docstring."""
+    """The root of the tree drawn in this module's docstring.
+
+    Attributes
+    ----------
+    acknowledged
+        From a call that adds many: how many of them are durable, or were there already.
+    """
+
+    acknowledged: int | None = None
 
 
 class InvalidArgumentError(FacegrepError, ValueError):

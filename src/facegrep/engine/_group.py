@@ -64,7 +64,7 @@ class Group:
         self._taken += 1
         if self._raises:
             self.commit()
-            raise self._with_note(error)
+            raise error
         self._errors.append((self._taken - 1, media_id, error))
 
     def commit(self) -> None:
@@ -77,7 +77,7 @@ class Group:
             for (number, asset), added in zip(group, outcome, strict=False):
                 if isinstance(added, FacegrepError):
                     if self._raises:
-                        raise self._with_note(added)
+                        raise added
                     self._errors.append((number, asset.media_id, added))
                 elif added:
                     self._added += 1
@@ -94,9 +94,10 @@ class Group:
         )
         return AddManyResult(self._added, self._unchanged, self._faces, errors, provider)
 
-    def _with_note(self, error: FacegrepError) -> FacegrepError:
-        error.add_note(f"{self._added} assets before it were added and are durable")
-        return error
+    def tell(self, error: FacegrepError) -> None:
+        """Note on an error how much of the call is durable."""
+        error.acknowledged = self._added + self._unchanged
+        error.add_note(f"{error.acknowledged} assets of this call are durable")
 
 
 def _number(error: tuple[int, str, FacegrepError]) -> int:

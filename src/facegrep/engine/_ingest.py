@@ -170,7 +170,8 @@ class IngestOperations(MediaOperations):
         InvalidArgumentError
             With ``"raise"``, that of the first bad item, as `add` raises it.
         StoreError, ModelError, OperationDeniedError
-            Nothing more can be stored; the commits so far are durable.
+            Nothing more can be stored; the commits so far are durable, and ``error.acknowledged``
+            says how many items that are.
         """
         check_choice(on_error, "on_error", ("raise", "collect"))
         check_iterable(items, "items")
@@ -182,14 +183,18 @@ class IngestOperations(MediaOperations):
         analyzer = self._analyzer_for_adding(row)
         works = _works(items, analysed=analyzer is not None)
         provider = None
-        for work in analyse(works, analyzer, functools.partial(self._select_new, row)):
-            if work.error is not None:
-                group.refuse(work.media_id, work.error)
-            elif work.result is not None:
-                group.take(_analysed(work.result, analyzer, work.analysis))
-            if analyzer is not None and work.analysis is not None:
-                provider = analyzer.provider
-        group.commit()
+        try:
+            for work in analyse(works, analyzer, functools.partial(self._select_new, row)):
+                if work.error is not None:
+                    group.refuse(work.media_id, work.error)
+                elif work.result is not None:
+                    group.take(_analysed(work.result, analyzer, work.analysis))
+                if analyzer is not None and work.analysis is not None:
+                    provider = analyzer.provider
+            group.commit()
+        except FacegrepError as error:
+            group.tell(error)
+            raise
         return group.result(provider)
 
     def _analyzer_for_adding(self, library: LibraryRow) -> FaceAnalyzer | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from facegrep.store._answer import Answer
 from facegrep.store._answers import GONE, AnswerStore, KeptAnswer
 from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset
+from facegrep.store._bulk import NewVectors
 from facegrep.store._caches import CacheName, Caches
 from facegrep.store._changes import (
     ChangedAssets,
@@ -58,6 +59,7 @@ __all__ = [
     "LibraryRow",
     "MediaRow",
     "NewAsset",
+    "NewVectors",
     "Receipt",
     "Rewritten",
     "Store",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from facegrep._errors import AlreadyExistsError, OperationDeniedError
+from facegrep.store._bulk import NewVectors, insert_vectors
 from facegrep.store._core import StoreCore, now_ms
 from facegrep.store._libraries import count_assets, same_library
 from facegrep.store._media import find_identities, still_unanalysed
@@ -13,11 +14,23 @@ from facegrep.store._media_rows import insert_media, set_faces
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facegrep.store._assets import Faces, Job, NewAsset
+    from facegrep.store._assets import Faces, Job, NewAsset, StoredIdentity
     from facegrep.store._libraries import LibraryRow
 
 Added: TypeAlias = bool | AlreadyExistsError | OperationDeniedError
 """Stored, the same already there, or why it was left out."""
+
+
+class AddedVectors(NamedTuple):
+    """What became of assets: new, there already, faces of the new; its seq before, and now."""
+
+    added: int
+    unchanged: int
+    faces: int
+    seq_before: int
+    seq: int
+    conflict: AlreadyExistsError | None
+    """Of the first that was left out; nothing after it was looked at."""
 
 
 class AddOperations(StoreCore):
@@ -90,6 +103,45 @@ class AddOperations(StoreCore):
                 self.faces_added[library.id] += faces
             return outcome
 
+    def add_vectors(
+        self, library: LibraryRow, assets: NewVectors, *, untaken_at: int | None
+    ) -> AddedVectors:
+        """Add assets that are vectors in one commit, up to the first whose id another one has.
+
+        Parameters
+        ----------
+        library
+            As it was when the caller looked at it.
+        untaken_at
+            The library's ``seq`` at which the caller found none of their ids taken, if it did:
+            while it is that, nobody looks again.
+
+        Raises
+        ------
+        NotFoundError, OperationDeniedError
+            The library was dropped, or its face index switched, meanwhile.
+        StoreError
+            See `Database.write`.
+        """
+        with self.vectors.appending() as transaction:
+            connection = transaction.connection
+            current = same_library(connection, library)
+            _require_same_state(current, library)
+            unchanged, conflict = 0, None
+            if current.seq != untaken_at:
+                taken = find_identities(connection, current, assets.media_ids)
+                fresh, unchanged, conflict = _compare(assets, taken)
+                if len(fresh) < len(assets):
+                    assets = assets.select(fresh)
+            if not len(assets):
+                return AddedVectors(0, unchanged, 0, current.seq, current.seq, conflict)
+            seq = transaction.seq
+            place = self.vectors.append_codes(connection, current, assets.codes)
+            digest = insert_vectors(connection, current, seq, now_ms(), assets, place)
+            media, faces = len(assets), len(assets.codes)
+            count_assets(connection, current, seq, media=media, faces=faces, digest=digest)
+            return AddedVectors(media, unchanged, faces, current.seq, seq, conflict)
+
     def set_analyses(
         self, library: LibraryRow, analyses: Sequence[tuple[int, Faces | None, Job]]
     ) -> None:
@@ -121,3 +173,22 @@ def _require_same_state(current: LibraryRow, expected: LibraryRow) -> None:
             f"the face index of library {current.name!r} was switched meanwhile; nothing was "
             "stored, repeat the call"
         )
+
+
+def _compare(
+    assets: NewVectors, taken: dict[str, StoredIdentity]
+) -> tuple[list[int], int, AlreadyExistsError | None]:
+    """Return the numbers of those that are new, how many are there, and the first conflict."""
+    if not taken:
+        return list(range(len(assets))), 0, None
+    fresh, unchanged = [], 0
+    for number, media_id in enumerate(assets.media_ids):
+        stored = taken.get(media_id)
+        if stored is None:
+            fresh.append(number)
+            continue
+        asset = assets.asset(number)
+        if not asset.is_same(stored):
+            return fresh, unchanged, AlreadyExistsError(asset.describe_conflict(stored))
+        unchanged += 1
+    return fresh, unchanged, None

@@ -10,7 +10,7 @@ import msgspec
 from facegrep._errors import StoreCorrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _Row = TypeVar("_Row", bound="tuple[object, ...]")
 
@@ -23,6 +23,11 @@ _blake2b = hashlib.blake2b
 def hash_row(values: Sequence[object]) -> bytes:
     """8 bytes that stand for the values, which are as SQLite gives them back: no bool."""
     return _blake2b(_encode(values), digest_size=8).digest()
+
+
+def hash_rows(rows: Iterable[Sequence[object]]) -> bytes:
+    """Return the `hash_row` of each, one after another."""
+    return b"".join([_blake2b(_encode(row), digest_size=8).digest() for row in rows])
 
 
 def checksum(values: Sequence[object]) -> int:

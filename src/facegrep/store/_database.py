@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S: Final = 10.0
 """How long a writer waits for another before `StoreBusy`."""
 
-_WAL_PASSIVE_BYTES: Final = 4 << 20
-_WAL_TRUNCATE_BYTES: Final = 16 << 20
+_WAL_BYTES: Final = 32 << 20
+"""At this length the log is emptied after a commit. The file never shrinks by itself, so a lower
+bound, for a checkpoint that leaves it as it is, would make every later commit do one."""
 
 
 class Transaction:
@@ -263,13 +264,11 @@ class Database:
     def _checkpoint(self, writer: sqlite3.Connection) -> None:
         # The commit is durable: an error here is not the caller's, and the next commit tries again.
         with contextlib.suppress(OSError, sqlite3.Error):
-            size = self.wal_bytes()
-            if size <= _WAL_PASSIVE_BYTES:
+            if self.wal_bytes() <= _WAL_BYTES:
                 return
             # TRUNCATE waits for readers; a commit must not, so it gives up at once.
-            mode = "TRUNCATE" if size > _WAL_TRUNCATE_BYTES else "PASSIVE"
             writer.execute("PRAGMA busy_timeout = 0")
-            writer.execute(f"PRAGMA wal_checkpoint({mode})")
+            writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             writer.execute("PRAGMA busy_timeout = 5000")
 
     @contextlib.contextmanager

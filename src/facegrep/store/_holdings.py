@@ -24,12 +24,15 @@ class Table:
         before (``"chain"``), or as media, whose hashes add up to their library's digest.
     erase
         What erasing an asset does to it.
+    library_key
+        Whether each row belongs to a library, by its column ``library_id``.
     """
 
     file: str
     name: str
     check: Literal["checksum", "chain", "media"]
     erase: str
+    library_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,13 @@ TABLES: Final = (
     Table(CATALOG, "store", "checksum", "notes that the file must be rewritten, and that it was"),
     Table(CATALOG, "account", "checksum", "nothing: it holds no asset"),
     Table(CATALOG, "library", "checksum", "counts change; its name and settings stay"),
-    Table(CATALOG, "segment", "checksum", "nothing: it holds lengths"),
+    Table(CATALOG, "segment", "checksum", "nothing: it holds lengths", library_key=True),
     Table(CATALOG, "block", "checksum", "checksums of the overwritten blocks"),
-    Table(CATALOG, "media", "media", "the row goes"),
-    Table(CATALOG, "tombstone", "checksum", "gets the asset's number in the library, never its id"),
-    Table(CATALOG, "pending_input", "checksum", "the row goes"),
+    Table(CATALOG, "media", "media", "the row goes", library_key=True),
+    Table(
+        CATALOG, "tombstone", "checksum", "gets the asset's number, never its id", library_key=True
+    ),
+    Table(CATALOG, "pending_input", "checksum", "the row goes", library_key=True),
     Table(CATALOG, "erase_journal", "checksum", "names the slots until they are overwritten"),
     Table(CATALOG, "audit", "chain", "gets counts and one salted hash"),
     Table(SESSION, "store", "checksum", "as in catalog.db"),

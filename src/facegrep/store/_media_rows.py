@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from facegrep.store._assets import MediaRow
 from facegrep.store._checksum import damaged, hash_row, int64, with_checksum
 from facegrep.store._faces import pack_faces
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from facegrep.store._assets import Faces, Job, NewAsset, Slots
@@ -65,6 +66,12 @@ def _hash_place(segment_id: int | None, first_slot: int | None) -> int:
         # Half a place is none that we write: it fails the checksum of one that has none.
         return 0 if segment_id is first_slot else 1
     return segment_id * _SEGMENT_FACTOR + first_slot * _SLOT_FACTOR + 1
+
+
+def hash_places(segment_id: int, slots: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return the hash of each place, modulo 2**64."""
+    constant = np.uint64((segment_id * _SEGMENT_FACTOR + 1) % 2**64)
+    return slots.astype(np.uint64) * np.uint64(_SLOT_FACTOR) + constant
 
 
 def checked_media(row: Sequence[Any], library: str) -> MediaRow:

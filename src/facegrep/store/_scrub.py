@@ -59,9 +59,7 @@ def scrub(database: Database, deadline: float) -> None:
         The file cannot be rebuilt: as a rule, the disk is full.
     """
     with database.exclusive() as writer:
-        # In memory: a file of SQLite's own would hold a copy wherever TMPDIR points.
-        writer.execute("PRAGMA temp_store = MEMORY")
-        writer.execute("VACUUM")
+        writer.execute("VACUUM")  # by way of memory, as temp_store says
         if _truncate(writer):
             return
     # The rebuilt pages are in the log. Others may write meanwhile: what they write is new.

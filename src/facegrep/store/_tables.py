@@ -47,6 +47,10 @@ _AUDIT: Final = """
 # One row an asset, not one a face: an asset's vectors are contiguous slots of one segment, and the
 # boxes of its faces one blob (see _faces.py). Rows of faces doubled the time of an insert.
 #
+# media has no foreign key: with one, SQLite keeps a copy of every page that a statement of many
+# rows changes (3 GB for a million faces). Who writes has read the library's row; `verify` finds
+# orphans.
+#
 # A block's CRC-32 is that of its bytes once the slots named in erase_journal are zero. So it holds
 # before, while and after they are overwritten, whoever overwrites them.
 CATALOG: Final = Schema(
@@ -109,7 +113,7 @@ CATALOG: Final = Schema(
         """,
         """
         CREATE TABLE media (
-            library_id INTEGER NOT NULL REFERENCES library (id),
+            library_id INTEGER NOT NULL,
             ordinal INTEGER NOT NULL,
             media_id TEXT NOT NULL,
             media_type TEXT NOT NULL,

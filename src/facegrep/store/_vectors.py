@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from facegrep.store._assets import Faces
     from facegrep.store._database import Database, Transaction
     from facegrep.store._libraries import LibraryRow
@@ -78,7 +80,19 @@ class Vectors:
         parts = [some.codes for some in faces if some is not None and len(some.codes)]
         if not parts:
             return [None] * len(faces)
-        codes = np.ascontiguousarray(np.concatenate(parts))
+        segment_id, slot = self.append_codes(connection, library, np.concatenate(parts))
+        slots: list[Slots | None] = []
+        for some in faces:
+            count = 0 if some is None else len(some.codes)
+            slots.append(Slots(segment_id, slot) if count else None)
+            slot += count
+        return slots
+
+    def append_codes(
+        self, connection: sqlite3.Connection, library: LibraryRow, codes: NDArray[np.int8]
+    ) -> Slots:
+        """Make codes durable, as `append` does; returns where they begin."""
+        codes = np.ascontiguousarray(codes)
         segment = _segment_rows.open_segment(connection, library)
         if segment is not None and (
             segment.id in self._poisoned or segment.committed_bytes + codes.nbytes > CAPACITY_BYTES
@@ -95,13 +109,7 @@ class Vectors:
         except OSError as error:
             raise _AppendFailed(segment, error) from error
         _segment_rows.extend_segment(connection, segment, codes)
-        slot = segment.committed_bytes // segment.dim
-        slots: list[Slots | None] = []
-        for some in faces:
-            count = 0 if some is None else len(some.codes)
-            slots.append(Slots(segment.id, slot) if count else None)
-            slot += count
-        return slots
+        return Slots(segment.id, segment.committed_bytes // segment.dim)
 
     def forget(self, transaction: Transaction, library: LibraryRow) -> None:
         """Take a library's segments out of the catalog; once that is durable, overwrite them."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from facegrep.store._database import Database
+    from facegrep.store._holdings import Table
     from facegrep.store._libraries import LibraryRow
     from facegrep.store._segments import Segment
 
@@ -185,6 +186,8 @@ def _verify_database(found: Findings, database: Database) -> None:
         except StoreError as error:
             found.damages.append(Damage(name, str(error)))
     for table in _holdings.tables_of(name):
+        if table.library_key:
+            found.damages += _orphans(database, table)
         if table.check == "media":  # by library, with its digest
             continue
         try:
@@ -199,6 +202,16 @@ def _verify_database(found: Findings, database: Database) -> None:
                             found.damages.append(Damage(name, what, _library_of(table.name, row)))
         except StoreError as error:
             found.damages.append(Damage(name, f"table {table.name}: {error}"))
+
+
+def _orphans(database: Database, table: Table) -> Iterator[Damage]:
+    """Yield whether a table has rows of libraries that do not exist."""
+    query = f"SELECT count(*) FROM {table.name} WHERE library_id NOT IN (SELECT id FROM library)"
+    with contextlib.suppress(StoreError), database.snapshot() as connection:
+        (count,) = connection.execute(query).fetchone()
+        if count:
+            what = f"{count} rows of table {table.name} belong to no library"
+            yield Damage(database.path.name, what)
 
 
 def _library_of(table: str, row: tuple[Any, ...]) -> str | None:

@@ -20,7 +20,10 @@ from facegrep.cli._options import default_store
 from facegrep.cli._output import counted, printable, show_table
 from facegrep.cli._search import search
 
-COMMANDS = ("add", "search", "call", "libraries", "media", "delete", "doctor", "demo")
+COMMANDS = (
+    *("add", "search", "call", "libraries", "media", "delete", "erase", "retention", "purge"),
+    *("verify", "backup", "compact", "audit", "doctor", "demo"),
+)
 
 
 def run(*words: str | Path) -> Result:

@@ -92,7 +92,7 @@ def engine(store: Path) -> Iterator[facegrep.Engine]:
 
 def audit_of(engine: facegrep.Engine) -> list[AuditEntry]:
     with engine._shared.store.catalog.read() as connection:
-        return list(read_entries(connection))
+        return [entry for entry in read_entries(connection) if entry.action.startswith("erase")]
 
 
 def require_erased(store: Path, gone: list[str]) -> None:

@@ -16,7 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from facegrep._errors import FacegrepError, NotFoundError, PictureError
+from facegrep._errors import FacegrepError, NotFoundError, OperationDeniedError, PictureError
+from facegrep.cli._durations import read_duration, show_duration
+from facegrep.cli._opening import actor
 from facegrep.cli._options import (
     DEFAULT_LIBRARY,
     DeviceOption,
@@ -45,6 +47,14 @@ def add(
     library: LibraryOption = DEFAULT_LIBRARY,
     field: FieldOption = None,
     namespace: NamespaceOption = None,
+    ttl: Annotated[
+        str | None,
+        typer.Option(
+            "--ttl",
+            metavar="TTL",
+            help="How long the media of a new library are kept: 36h, 30d, 3y, ... or none.",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
     as_json: JsonOption = False,
@@ -70,11 +80,12 @@ def add(
     if "" in paths:  # "$UNSET": Path("") is the current folder
         raise typer.BadParameter("expected photos or folders, got ''", param_hint="PATHS")
     fields = read_fields(field)
+    ttl_ms = None if ttl is None else read_duration(ttl)
     found, failed = _find(paths)
     created, result = False, AddManyResult(0, 0, 0)
     if found:
-        with facegrep.open(store, device=device, precision=precision) as engine:
-            created = _ensure_library(engine, library)
+        with facegrep.open(store, device=device, precision=precision, actor=actor()) as engine:
+            created = _ensure_library(engine, library, ttl, ttl_ms)
             if created:
                 show_note(f"created the library {library!r}")
             try:
@@ -144,13 +155,18 @@ def _walk(folder: Path, refuse: Callable[[OSError], None]) -> Iterator[Path]:
                 yield Path(here) / name
 
 
-def _ensure_library(engine: Engine, name: str) -> bool:
+def _ensure_library(engine: Engine, name: str, ttl: str | None, ttl_ms: int | None) -> bool:
     """Create the library unless it is there; say whether it was."""
     try:
-        engine.library(name)
+        kept_ms = engine.library(name).ttl_ms
     except NotFoundError:
-        engine.create_library(name)
+        engine.create_library(name, ttl_ms=ttl_ms)
         return True
+    if ttl is not None and kept_ms != ttl_ms:  # what is there must not expire by the way
+        raise OperationDeniedError(
+            f"the media of {name!r} are kept {show_duration(kept_ms)}; nothing was added, "
+            f"`facegrep retention {ttl} --library {name}` changes that"
+        )
     return False
 
 

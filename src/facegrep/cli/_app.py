@@ -16,14 +16,17 @@ from typer.core import TyperGroup
 
 from facegrep._errors import FacegrepError, NotFoundError, StoreNotFound
 from facegrep.cli._add import add
+from facegrep.cli._audit import audit
 from facegrep.cli._bench import bench
 from facegrep.cli._call import call
 from facegrep.cli._catalog import delete, libraries, media
 from facegrep.cli._demo import demo
 from facegrep.cli._doctor import doctor
+from facegrep.cli._erase import erase, purge
 from facegrep.cli._options import STORE_HELP
 from facegrep.cli._output import show_error
 from facegrep.cli._search import search
+from facegrep.cli._upkeep import backup, compact, retention, verify
 
 HELP = """Which of my photos contain this person?
 
@@ -104,6 +107,10 @@ def _help_of(command: Callable[..., None]) -> str:
     )
 
 
-for command in (add, search, call, libraries, media, delete, doctor, demo):
+for command in (
+    *(add, search, call, libraries, media, delete, erase, retention, purge),
+    *(verify, backup, compact, doctor, demo),
+):
     app.command(help=_help_of(command))(command)
+app.add_typer(audit, name="audit")
 app.add_typer(bench, name="bench")

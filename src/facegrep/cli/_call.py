@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from facegrep.cli._opening import actor
 from facegrep.cli._options import DeviceOption, PrecisionOption, StoreOption
 from facegrep.cli._output import show_json
 
@@ -49,7 +50,7 @@ def call(
     request = dict(_parameter(text) for text in parameters or ())
     if len(request) != len(parameters or ()):
         raise typer.BadParameter("a parameter is given twice", param_hint="KEY=VALUE")
-    with facegrep.open(store, device=device, precision=precision) as engine:
+    with facegrep.open(store, device=device, precision=precision, actor=actor()) as engine:
         service = Service(engine, files=tuple(files or [Path.cwd()]))
         try:
             show_json(service.call(action, request))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facegrep.cli._durations import show_duration
+from facegrep.cli._opening import open_existing
 from facegrep.cli._options import DEFAULT_LIBRARY, JsonOption, LibraryOption, StoreOption
 from facegrep.cli._output import show_error, show_json, show_note, show_table
 
@@ -35,13 +37,14 @@ def libraries(
                     "media_count": library.media_count,
                     "face_count": library.face_count,
                     "created_ms": library.created_ms,
+                    "ttl_ms": library.ttl_ms,
                 }
                 for library in found
             ]
         )
         return
     show_table(
-        ["library", "media", "faces", "face index", "model", "dim", "threshold", "created"],
+        ["library", "media", "faces", "face index", "model", "dim", "threshold", "kept", "created"],
         (
             (
                 library.name,
@@ -51,7 +54,8 @@ def libraries(
                 library.model,
                 library.dim,
                 "the model's" if library.threshold is None else library.threshold,
-                _day(library.created_ms),
+                show_duration(library.ttl_ms),
+                day(library.created_ms),
             )
             for library in found
         ),
@@ -92,7 +96,7 @@ def media(
                 asset.media_type,
                 asset.namespace,
                 ", ".join(f"{name}={value}" for name, value in asset.fields.items()) or None,
-                _day(asset.utc_create_ms),
+                day(asset.utc_create_ms),
                 asset.job and (asset.job.error or asset.job.status),
             )
             for asset in found
@@ -111,12 +115,10 @@ def delete(
 ) -> None:
     """Delete media from a library; the photos themselves stay where they are.
 
-    The exit code is 1 when an id was not there.
+    They are in no answer any more; `facegrep erase` takes them out of every file, too. The exit
+    code is 1 when an id was not there.
     """
-    import facegrep
-
-    facegrep.open(store, readonly=True).close()  # for writing, it would be created
-    with facegrep.open(store) as engine:
+    with open_existing(store) as engine:
         deleted = engine.delete(library, media_ids=media_ids)
     if as_json:
         show_json({"library": library, "deleted": deleted})
@@ -157,7 +159,8 @@ def _media_json(asset: Media) -> dict[str, Any]:
     }
 
 
-def _day(time_ms: int) -> str:
+def day(time_ms: int) -> str:
+    """Write a time for people, to the minute."""
     try:
         moment = datetime.datetime.fromtimestamp(time_ms / 1000, tz=datetime.UTC)
     except (OverflowError, ValueError, OSError):  # utcCreate may be any int64

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-import numpy as np
 import typer
 
 from facegrep._errors import FacegrepError, StoreNotFound
@@ -107,12 +106,10 @@ def _store(path: Path) -> Iterator[Finding]:
 
 
 def _library(engine: Engine, library: Library) -> Finding:
-    """Search it once: that reads every vector and compares its checksum."""
+    """Read every row and vector of it and compare their checksums."""
     value = f"{library.media_count:,} media, {counted(library.face_count, 'face', 'faces')}"
-    if library.face_index == "active":
-        try:
-            engine.search(library.name, vector=np.ones(library.dim, np.float32), threshold=None)
-        except FacegrepError as error:
-            return Finding(f"library {library.name}", value, problem=str(error))
-        value += ", all vectors whole"
-    return Finding(f"library {library.name}", value)
+    report = engine.verify(library.name)
+    if not report.ok:
+        problem = "; ".join(damage.what for damage in report.damages)
+        return Finding(f"library {library.name}", value, problem=problem)
+    return Finding(f"library {library.name}", f"{value}, all vectors whole")

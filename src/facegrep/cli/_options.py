@@ -44,6 +44,12 @@ StoreOption = Annotated[
 LibraryOption = Annotated[
     str, typer.Option("--library", "-l", metavar="NAME", help="Library to work on.")
 ]
+AnyLibraryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--library", "-l", metavar="NAME", help="Only this one. Default: all.", show_default=False
+    ),
+]
 NamespaceOption = Annotated[
     str | None, typer.Option("--namespace", metavar="NAME", help="Namespace of the media.")
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facegrep.cli._opening import open_to_search
 from facegrep.cli._options import (
     DEFAULT_LIBRARY,
     DeviceOption,
@@ -71,11 +72,9 @@ def search(
 
         facegrep search grandma.jpg --html found.html
     """
-    import facegrep
-
     required = read_threshold(threshold)
     fields = read_where(where)
-    with facegrep.open(store, device=device, precision=precision, readonly=True) as engine:
+    with open_to_search(store, device=device, precision=precision) as engine:
         result = engine.search(
             library, list(pictures), threshold=required, limit=limit, where=fields
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from facegrep.engine._audit import AuditEntry, AuditReport
 from facegrep.engine._engine import Engine, open
 from facegrep.engine._erasure import ErasePlan
 from facegrep.engine._items import Item
@@ -22,7 +23,7 @@ from facegrep.engine._results import (
     SearchResult,
     StoredFace,
 )
-from facegrep.engine._upkeep import CompactReport, VerifyReport
+from facegrep.engine._upkeep import BackupReport, CompactReport, VerifyReport
 from facegrep.engine._view import DEFAULT_LIBRARY
 from facegrep.store import Damage, Receipt
 
@@ -31,6 +32,9 @@ __all__ = [
     "UNSET",
     "AddManyResult",
     "AddResult",
+    "AuditEntry",
+    "AuditReport",
+    "BackupReport",
     "CompactReport",
     "Damage",
     "Engine",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from facegrep._arguments import check_choice, shown
 from facegrep._errors import AlreadyExistsError, InvalidArgumentError
 from facegrep._names import check_name
+from facegrep.engine._audit import AuditOperations
 from facegrep.engine._erasure import ErasureOperations
 from facegrep.engine._face_index import IndexingOperations
 from facegrep.engine._ingest import IngestOperations
@@ -40,6 +41,7 @@ class Engine(
     IndexingOperations,
     ErasureOperations,
     UpkeepOperations,
+    AuditOperations,
 ):
     """An open store, as one account sees it. Made by `facegrep.open`.
 
@@ -51,10 +53,10 @@ class Engine(
     process forked from this one must open the store again (`ForkError`).
     """
 
-    def __init__(self, shared: Shared, account: str) -> None:
-        super().__init__(shared, account)
+    def __init__(self, shared: Shared, account: str, actor: str | None) -> None:
+        super().__init__(shared, account, actor)
         self._owns_store = True
-        self.answers = Answers(shared.store, account)
+        self.answers = Answers(shared.store, account, actor)
         """The account's frozen answers by token."""
 
     @property
@@ -72,11 +74,23 @@ class Engine(
         """Whose libraries these are."""
         return self._account
 
-    def for_account(self, name: str) -> Engine:
-        """View the same store as another account.
+    @property
+    def actor(self) -> str | None:
+        """Who acts, as the audit has it."""
+        return self._actor
+
+    def for_account(self, name: str, *, actor: str | None = None) -> Engine:
+        """View the same store as another account, or another actor.
 
         Accounts see nothing of each other. A new one begins with the library
         ``ims-default-search-lib``. Closing a view leaves the store open.
+
+        Parameters
+        ----------
+        name
+            The account.
+        actor
+            Who acts, for the audit; by default as here.
 
         Raises
         ------
@@ -84,6 +98,7 @@ class Engine(
             Not a name.
         """
         check_name(name, "account")
+        who = self._actor if actor is None else check_name(actor, "actor")
         store = self._store
         with store.catalog.read() as connection:
             query = "SELECT count(*) FROM account WHERE name = ?"
@@ -99,8 +114,9 @@ class Engine(
                     threshold=None,
                     face_index="active",
                     config="",
+                    actor=who,
                 )
-        view = Engine(self._shared, name)
+        view = Engine(self._shared, name, who)
         view._owns_store = False
         return view
 
@@ -140,6 +156,7 @@ def open(
     device: Device = "auto",
     precision: Precision = "fp32",
     readonly: bool = False,
+    actor: str | None = None,
 ) -> Engine:
     """Open a store, or create it.
 
@@ -154,6 +171,8 @@ def open(
         ``"fp32"``, or ``"int8"`` (CPU only); embeddings of both compare.
     readonly
         Write nothing; frozen answers are kept in memory.
+    actor
+        Who acts, for the audit: a name of yours.
 
     Returns
     -------
@@ -183,8 +202,9 @@ def open(
         directory = None
     if directory is None or "\0" in str(directory):
         raise InvalidArgumentError(f"path: expected that of a directory, got {shown(path)}")
+    who = None if actor is None else check_name(actor, "actor")
     store = Store.open(directory, readonly=readonly, on_create=_first_library)
-    return Engine(Shared(store, device, precision), DEFAULT_ACCOUNT)
+    return Engine(Shared(store, device, precision), DEFAULT_ACCOUNT, who)
 
 
 def _first_library(connection: sqlite3.Connection) -> None:

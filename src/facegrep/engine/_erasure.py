@@ -9,6 +9,7 @@ from facegrep._errors import InvalidArgumentError
 from facegrep._names import check_library_name, check_names
 from facegrep.engine._results import Hit
 from facegrep.engine._search import SearchOperations, Threshold
+from facegrep.store import list_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +87,7 @@ class ErasureOperations(SearchOperations):
         check_library_name(library)
         store, row = self._writable, self._find(library)
         self._shared.indexes.hold(row)
-        return store.erase(row, checked)
+        return store.erase(row, checked, actor=self._actor)
 
     @overload
     def erase_person(
@@ -121,7 +122,8 @@ class ErasureOperations(SearchOperations):
     ) -> ErasePlan | Receipt:
         """Erase every asset that contains a person, and the frozen answers of searches for them.
 
-        Whole assets go, with the other people in them. Look at what would go first.
+        Whole assets go, with the other people in them, and whatever has expired. Look at what
+        would go first.
 
         Parameters
         ----------
@@ -158,5 +160,41 @@ class ErasureOperations(SearchOperations):
         self._shared.indexes.hold(row)
         dropped = store.answers.forget_person(row.id, found.embedding, found.threshold)
         return store.erase(
-            row, [hit.media_id for hit in hits], action="erase_person", answers=dropped
+            row,
+            [hit.media_id for hit in hits],
+            actor=self._actor,
+            action="erase_person",
+            answers=dropped,
+            with_expired=True,  # no search says who is in them
         )
+
+    def purge(self, library: str | None = None) -> list[Receipt]:
+        """Erase what has expired, and finish erasures that were cut off.
+
+        Parameters
+        ----------
+        library
+            Only this one's; by default those of all libraries of the account.
+
+        Returns
+        -------
+        list of Receipt
+            One a library of which something had expired.
+
+        Raises
+        ------
+        NotFoundError
+            No such library.
+        ErasePending, StoreError
+            As `erase` raises them.
+        """
+        store = self._writable
+        if library is not None:
+            rows = [self._find(check_library_name(library))]
+        else:
+            with store.catalog.read() as connection:
+                rows = list_libraries(connection, self._account)
+        for row in rows:
+            if row.ttl_ms is not None:
+                self._shared.indexes.hold(row)
+        return store.purge(rows, actor=self._actor)

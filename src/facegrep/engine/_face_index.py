@@ -68,11 +68,11 @@ class IndexingOperations(EngineCore):
         row = self._find(library)
         if wanted != "active":
             if row.face_index == "active" or row.face_count:
-                return IndexingReport(erased=store.erase_faces(row, wanted))
-            store.change_library(row, "face_index", wanted)
+                return IndexingReport(erased=store.erase_faces(row, wanted, actor=self._actor))
+            store.change_library(row, "face_index", wanted, actor=self._actor)
             return IndexingReport()
         if row.face_index != "active":
-            store.change_library(row, "face_index", wanted)
+            store.change_library(row, "face_index", wanted, actor=self._actor)
             row = self._find(library)
         return self._analyse_waiting(store, row, fetch)
 
@@ -106,9 +106,9 @@ class IndexingOperations(EngineCore):
                 group.append((ordinal, None, Job("Fail", submit_ms, now_ms(), reason)))
                 failed.append((work.media_id, reason))
             if len(group) >= _GROUP:
-                store.set_analyses(library, group)
+                store.set_analyses(library, group, actor=self._actor)
                 group = []
-        store.set_analyses(library, group)
+        store.set_analyses(library, group, actor=self._actor)
         return IndexingReport(
             analysed=analysed,
             faces=faces,

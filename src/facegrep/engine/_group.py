@@ -30,12 +30,17 @@ class Group:
         on_error: Literal["raise", "collect"],
         progress: Callable[[int, int | None], None] | None,
         total: int | None,
+        *,
+        action: str,
+        actor: str | None,
     ) -> None:
         self._store = store
         self._library = library
         self._raises = on_error == "raise"
         self._progress = progress
         self._total = total
+        self._action = action
+        self._actor = actor
         self._assets: list[tuple[int, NewAsset]] = []
         self._since = time.monotonic()
         self._bytes = 0
@@ -72,7 +77,11 @@ class Group:
         group, self._assets = self._assets, []
         if group:
             outcome = self._store.add(
-                self._library, [asset for _, asset in group], stop_at_conflict=self._raises
+                self._library,
+                [asset for _, asset in group],
+                stop_at_conflict=self._raises,
+                action=self._action,
+                actor=self._actor,
             )
             for (number, asset), added in zip(group, outcome, strict=False):
                 if isinstance(added, FacegrepError):

@@ -20,17 +20,20 @@ from facegrep._errors import (
     StoreError,
 )
 from facegrep._index import FaceIndex
+from facegrep.engine._expiry import Expiry
+from facegrep.engine._turns import ReadersOrWriter
 from facegrep.store import (
     CacheName,
     library_by_id,
     library_ids,
+    now_ms,
     read_changed_assets,
     read_tombstones,
 )
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,7 +51,10 @@ MIN_SHARE: Final = 1 / 8
 CLOSE_TIMEOUT_S: Final = 1.0
 """How long closing waits for a writer, to save an index."""
 
-_NOTES: Final = struct.Struct("<QQQ")  # a CacheName; then the hashes of the library's assets
+# What a saved index says of the catalog: its CacheName, how many ordinals, the hash of each, and,
+# if the library's assets expire, their times.
+_NOTES: Final = struct.Struct("<QQQ")
+_SIZE: Final = struct.Struct("<Q")
 
 
 class LibraryIndex:
@@ -63,15 +69,17 @@ class LibraryIndex:
         """How far it is; -1 while a failure has left it between two commits."""
         self.file: tuple[int, ...] | None = None
         """The saved index that it came from, as `_identity` names it."""
-        self._turns = _ReadersOrWriter()
-        self._empty(library.dim)
+        self._turns = ReadersOrWriter()
+        self._empty(library)
 
-    def _empty(self, dim: int) -> None:
-        self.faces = FaceIndex(dim)
+    def _empty(self, library: LibraryRow) -> None:
+        self.faces = FaceIndex(library.dim)
         self._followed = 0  # what to read from: `seq`, or what it was before a failure
         # Of each asset by ordinal, 0 when there is none: they add up to the library's digest.
         self._hashes = np.zeros(0, dtype=np.uint64)
         self._digest = 0
+        # Of a library that keeps its assets for ever nobody needs to know when they came.
+        self._expiry = None if library.ttl_ms is None else Expiry()
         self._saved_seq = 0
         self._changes = 0  # faces that came and assets that went since then
         self._is_unproven = False  # read from a file, and not compared with the catalog yet
@@ -90,16 +98,20 @@ class LibraryIndex:
         core, notes = _core.FaceIndex.load(descriptor)
         if core.dim != library.dim or len(notes) % 8 or notes[: _NOTES.size] != _NOTES.pack(*name):
             raise SnapshotDamaged(f"saved index {name}: it is another one's")
+        hashes, self._expiry = _read_notes(notes)
         self.file = _identity(descriptor)
         self.faces = FaceIndex._of(core)
-        self._hashes = np.frombuffer(notes, dtype=np.uint64, offset=_NOTES.size).copy()
+        self._hashes = hashes.copy()
         self._digest = int(self._hashes.sum())
         self._followed = self._saved_seq = name.seq
         self._is_unproven = True
 
     def save(self, name: CacheName, descriptor: int) -> None:
         """Write it to a file; nobody may change it meanwhile."""
-        self.faces._core.save(descriptor, _NOTES.pack(*name) + self._hashes.tobytes())
+        times = b"" if self._expiry is None else self._expiry.to_bytes()
+        size = _SIZE.pack(len(self._hashes))
+        notes = _NOTES.pack(*name) + size + self._hashes.tobytes() + times
+        self.faces._core.save(descriptor, notes)
         self.is_saved(name.seq)
 
     def is_saved(self, seq: int) -> None:
@@ -121,6 +133,8 @@ class LibraryIndex:
     def follow(self, connection: sqlite3.Connection, folder: Path, library: LibraryRow) -> None:
         """Apply what the connection's snapshot has beyond this index; all of it, or be empty.
 
+        Then take out what has expired by now; an index that is ahead of the snapshot had that done.
+
         A first load holds the snapshot for as long as it takes (0.6 s at 100,000 assets): parts
         read one by one could miss an asset that changes between two of them.
 
@@ -131,10 +145,16 @@ class LibraryIndex:
         SnapshotDamaged
             The file that it came from is; this index is empty then.
         """
-        if self.seq >= library.seq and not self._is_unproven:
+        until_ms = library.expired_until_ms(now_ms())
+        if self._is_as_it_should_be(library, until_ms):
             return
         with self._turns.writing():
-            if self.seq >= library.seq and not self._is_unproven:  # another thread was first
+            if self._is_as_it_should_be(library, until_ms):  # another thread was first
+                return
+            if not self._can_expire(library, until_ms):
+                self._empty(library)
+            elif self.seq == library.seq and not self._is_unproven:
+                self._expire(until_ms)
                 return
             self.seq = -1
             was_unproven = self._is_unproven
@@ -149,7 +169,7 @@ class LibraryIndex:
                 # Nothing was added in part, and applying it again changes nothing twice.
                 raise
             except BaseException as error:
-                self._empty(library.dim)
+                self._empty(library)
                 # Every writer checked what the index now refuses.
                 if isinstance(error, (_Unlike, InvalidArgumentError)):
                     if not was_unproven:
@@ -157,7 +177,30 @@ class LibraryIndex:
                     raise SnapshotDamaged(f"library {library.name!r}: {error}") from error
                 raise
             self._is_unproven = False
+            self._expire(until_ms)
             self.seq = self._followed = library.seq
+
+    def added_ms(self, ordinals: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return when assets that are there were added, if that matters."""
+        return None if self._expiry is None else self._expiry.added_ms(ordinals)
+
+    def _is_as_it_should_be(self, library: LibraryRow, until_ms: int) -> bool:
+        if self._is_unproven or self.seq < library.seq:
+            return False
+        if self.seq > library.seq or self._expiry is None:  # ahead: the library was another then
+            return True
+        return not self._expiry.is_due(until_ms) and not self._expiry.is_back(until_ms)
+
+    def _can_expire(self, library: LibraryRow, until_ms: int) -> bool:
+        """Whether the times of its assets are known, and none that expired has to come back."""
+        if self._expiry is None:
+            return library.ttl_ms is None
+        return not self._expiry.is_back(until_ms)
+
+    def _expire(self, until_ms: int) -> None:
+        if self._expiry is not None and self._expiry.is_due(until_ms):
+            expired = np.array(self._expiry.expire(until_ms), dtype=np.int64)
+            self._changes += self.faces._core.remove_keys(expired)
 
     def _apply(self, connection: sqlite3.Connection, folder: Path, library: LibraryRow) -> None:
         if library.next_ordinal > len(self._hashes):
@@ -166,9 +209,13 @@ class LibraryIndex:
             self._hashes = more
         gone = read_tombstones(connection, library.id, self._followed, library.name)
         self._remove(library, np.array(gone, dtype=np.int64), np.uint64(0))
+        if self._expiry is not None:
+            self._expiry.forget(gone)
         for changed in read_changed_assets(connection, folder, library, self._followed):
             self._remove(library, changed.ordinals, changed.hashes)
             self._add(changed)
+            if self._expiry is not None:
+                self._expiry.note(changed.ordinals, changed.added_ms)
 
     def _remove(
         self,
@@ -221,6 +268,28 @@ def _corrupt(library: LibraryRow, what: str) -> StoreCorrupt:
     )
 
 
+def _read_notes(notes: bytes) -> tuple[NDArray[np.uint64], Expiry | None]:
+    """Read hashes and times.
+
+    Raises
+    ------
+    SnapshotDamaged
+        They do not belong together.
+    """
+    rest = notes[_NOTES.size + _SIZE.size :]
+    if len(notes) < _NOTES.size + _SIZE.size:
+        raise SnapshotDamaged("a saved index says nothing of the catalog")
+    (count,) = _SIZE.unpack_from(notes, _NOTES.size)
+    hashes, times = rest[: count * 8], rest[count * 8 :]
+    if len(hashes) != count * 8:
+        raise SnapshotDamaged("a saved index has fewer hashes than it says")
+    try:
+        expiry = Expiry.from_bytes(times) if times else None
+    except ValueError as error:
+        raise SnapshotDamaged(f"a saved index: {error}") from error
+    return np.frombuffer(hashes, dtype=np.uint64), expiry
+
+
 def _identity(descriptor: int) -> tuple[int, ...]:
     """Name a file, so that it is not read again once it was found to be damaged."""
     status = os.fstat(descriptor)
@@ -238,7 +307,7 @@ class Indexes:
         self._refused: set[tuple[int, ...]] = set()  # saved indexes that are damaged
 
     def search(
-        self, account: str, name: str, search: Callable[[LibraryRow, FaceIndex | None], _T]
+        self, account: str, name: str, search: Callable[[LibraryRow, LibraryIndex | None], _T]
     ) -> _T:
         """Search a library's faces as they are now, or later.
 
@@ -247,8 +316,8 @@ class Indexes:
         account, name
             Whose library, and which.
         search
-            Is given the faces, ``None`` unless the library's index is active; called again when a
-            saved index turns out to be damaged.
+            Is given the index, ``None`` unless the library's is active; called again when a saved
+            index turns out to be damaged.
 
         Raises
         ------
@@ -266,7 +335,7 @@ class Indexes:
                 if index.seq < library.seq:
                     continue
                 try:
-                    found = search(library, index.faces)
+                    found = search(library, index)
                 except SnapshotDamaged:
                     self._refuse(library.id, index)
                     continue
@@ -394,43 +463,3 @@ class Indexes:
                 self._refused.add(index.file)
             if self._by_library.get(library_id) is index:
                 del self._by_library[library_id]
-
-
-class _ReadersOrWriter:
-    """Many readers or one writer; readers that come later let a waiting writer go first."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._readers = 0
-        self._writers_waiting = 0
-        self._writing = False
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        with self._changed:
-            while self._writing or self._writers_waiting:
-                self._changed.wait()
-            self._readers += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._readers -= 1
-                self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        with self._changed:
-            self._writers_waiting += 1
-            try:
-                while self._writing or self._readers:
-                    self._changed.wait()
-            finally:
-                self._writers_waiting -= 1
-            self._writing = True
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._writing = False
-                self._changed.notify_all()

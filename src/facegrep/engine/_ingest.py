@@ -122,7 +122,7 @@ class IngestOperations(MediaOperations):
             return self._same_again(library, media_id)
         analysis = None if analyzer is None else analyzer.analyze([read.picture.pixels])[0]
         asset = _analysed(read, analyzer, analysis)
-        (added,) = store.add(row, [asset], stop_at_conflict=True)
+        (added,) = store.add(row, [asset], stop_at_conflict=True, actor=self._actor)
         if isinstance(added, FacegrepError):
             raise added
         if not added:  # somebody added the same meanwhile
@@ -179,7 +179,7 @@ class IngestOperations(MediaOperations):
         store = self._writable
         row = self._find(library)
         total = len(items) if isinstance(items, Sized) else None
-        group = Group(store, row, on_error, progress, total)
+        group = Group(store, row, on_error, progress, total, action="add_many", actor=self._actor)
         analyzer = self._analyzer_for_adding(row)
         works = _works(items, analysed=analyzer is not None)
         provider = None

@@ -9,7 +9,7 @@ from facegrep._errors import InvalidArgumentError, ModelMismatchError
 from facegrep._names import check_library_name, check_text
 from facegrep.engine._results import Library
 from facegrep.engine._view import DEFAULT_MODEL, EngineCore, embedder_manifest
-from facegrep.store import MAX_DIM, list_libraries
+from facegrep.store import MAX_DIM, count_expired, find_library, list_libraries
 
 if TYPE_CHECKING:
     from facegrep.engine._results import FaceIndexStatus
@@ -28,6 +28,7 @@ class LibraryOperations(EngineCore):
         threshold: float | None = None,
         face_index: FaceIndexStatus = "active",
         config: str = "",
+        ttl_ms: int | None = None,
     ) -> Library:
         r"""Make a library.
 
@@ -46,6 +47,8 @@ class LibraryOperations(EngineCore):
             ``None`` or ``"deactive"``: assets are stored, and analysed once the index is active.
         config
             Text kept for the caller, uninterpreted.
+        ttl_ms
+            How long an asset is kept after it was added; see `set_retention`.
 
         Raises
         ------
@@ -67,8 +70,10 @@ class LibraryOperations(EngineCore):
             threshold=own_threshold,
             face_index=check_face_index(face_index),
             config=_check_config(config),
+            ttl_ms=check_ttl(ttl_ms),
+            actor=self._actor,
         )
-        return library_of(row)
+        return library_of(row, (0, 0))
 
     def library(self, name: str) -> Library:
         """Return one library.
@@ -78,12 +83,16 @@ class LibraryOperations(EngineCore):
         NotFoundError
             The account has none of that name.
         """
-        return library_of(self._find(check_library_name(name, "name")))
+        check_library_name(name, "name")
+        with self._store.catalog.read() as connection:
+            row = find_library(connection, self._account, name)
+            return library_of(row, count_expired(connection, row))
 
     def libraries(self) -> list[Library]:
         """List the account's libraries by name, bytewise."""
         with self._store.catalog.read() as connection:
-            return [library_of(row) for row in list_libraries(connection, self._account)]
+            rows = list_libraries(connection, self._account)
+            return [library_of(row, count_expired(connection, row)) for row in rows]
 
     def drop_library(self, name: str) -> None:
         """Remove a library with all it holds: assets, vectors (overwritten), frozen answers.
@@ -95,7 +104,7 @@ class LibraryOperations(EngineCore):
         """
         store = self._writable
         row = self._find(check_library_name(name, "name"))
-        store.drop_library(row)
+        store.drop_library(row, actor=self._actor)
         self._shared.indexes.forget(row.id)
 
     def set_threshold(self, name: str, value: float | None) -> None:
@@ -107,27 +116,57 @@ class LibraryOperations(EngineCore):
             No such library; not a cosine.
         """
         row = self._find(check_library_name(name, "name"))
-        self._writable.change_library(row, "threshold", check_threshold(value))
+        threshold = check_threshold(value)
+        self._writable.change_library(row, "threshold", threshold, actor=self._actor)
+
+    def set_retention(self, name: str, ttl_ms: int | None) -> None:
+        """Set how long assets are kept after they were added; ``None``: until they are deleted.
+
+        It counts from when an asset was stored, not from its ``utc_create_ms``, and for those that
+        are there as well. An asset whose time is up is gone at once from every search, page, list
+        and count, and its id is free; `purge` erases it. One that was not purged yet comes back
+        when a longer time is set.
+
+        Parameters
+        ----------
+        name
+            The library's.
+        ttl_ms
+            Milliseconds, at least 1.
+
+        Raises
+        ------
+        NotFoundError, InvalidArgumentError
+            No such library; not a time.
+        """
+        row = self._find(check_library_name(name, "name"))
+        self._writable.change_library(row, "ttl_ms", check_ttl(ttl_ms), actor=self._actor)
 
     def set_config(self, name: str, config: str) -> None:
         """Set the text that is kept for the caller."""
         row = self._find(check_library_name(name, "name"))
-        self._writable.change_library(row, "config", _check_config(config))
+        self._writable.change_library(row, "config", _check_config(config), actor=self._actor)
 
 
-def library_of(row: LibraryRow) -> Library:
-    """Give a row of the catalog to the caller."""
+def library_of(row: LibraryRow, expired: tuple[int, int]) -> Library:
+    """Give a row of the catalog to the caller, less the assets and faces that have expired."""
     return Library(
         name=row.name,
         model=row.model,
         dim=row.dim,
         threshold=row.threshold,
         face_index=check_face_index(row.face_index),
-        media_count=row.media_count,
-        face_count=row.face_count,
+        media_count=row.media_count - expired[0],
+        face_count=row.face_count - expired[1],
         config=row.config,
         created_ms=row.created_ms,
+        ttl_ms=row.ttl_ms,
     )
+
+
+def check_ttl(ttl_ms: object) -> int | None:
+    """Check how long assets are kept."""
+    return None if ttl_ms is None else check_count(ttl_ms, "ttl_ms", 1)
 
 
 def check_face_index(status: object) -> FaceIndexStatus:

@@ -157,7 +157,7 @@ class MediaOperations(EngineCore):
             )
             return columns, row.title if isinstance(new_title, Unset) else new_title
 
-        self._writable.update(self._find(library), media_id, change)
+        self._writable.update(self._find(library), media_id, change, actor=self._actor)
 
     def delete(self, library: str, media_ids: Sequence[str]) -> int:
         """Delete assets; their ids are free again.
@@ -177,7 +177,7 @@ class MediaOperations(EngineCore):
         """
         checked = check_names(media_ids, "media_ids")
         check_library_name(library)
-        return self._writable.delete(self._find(library), checked)
+        return self._writable.delete(self._find(library), checked, actor=self._actor)
 
 
 def _media_of(row: MediaRow, codes: NDArray[np.int8] | None) -> Media:

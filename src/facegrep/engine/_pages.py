@@ -16,19 +16,22 @@ from facegrep.store import (
     KeptAnswer,
     find_library,
     find_ordinals,
-    library_name,
+    library_by_id,
+    now_ms,
+    read_store,
     read_tombstones,
     unpack_faces,
 )
 from facegrep.vision import Box
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from facegrep.engine._results import SearchResult
-    from facegrep.store import Answer, AnswerStore, MediaRow, Store
+    from facegrep.store import Answer, AnswerStore, LibraryRow, MediaRow, Store
 
 _SHA256_BYTES = 32
 
@@ -51,29 +54,48 @@ def cut_page(store: Store, answer: Answer, offset: int, limit: int) -> Page:
     chosen = slice(first, first + count)
     ordinals = answer.ordinals[chosen].tolist()
     with store.catalog.read() as connection:
-        library = library_name(connection, answer.library_id)
+        library = library_by_id(connection, answer.library_id)
         if library is None:  # dropped, with all it held
             return Page((), 0)
-        rows = find_ordinals(connection, answer.library_id, ordinals, library)
-        gone = read_tombstones(connection, answer.library_id, answer.seq, library)
-    live = {row.ordinal: row for row in rows}
-    if not set(ordinals) <= {GONE, *live, *gone}:
+        until_ms = library.expired_until_ms(now_ms())
+        rows = find_ordinals(connection, library, ordinals)
+        tombstones = read_tombstones(connection, library.id, answer.seq, library.name)
+        gone = _count_gone(connection, library, answer, tombstones, until_ms)
+    stored = {row.ordinal: row for row in rows}
+    if not set(ordinals) <= {GONE, *stored, *tombstones}:
         raise StoreCorrupt(
-            f"library {library!r}: an asset of an answer is neither there nor deleted; other "
+            f"library {library.name!r}: an asset of an answer is neither there nor deleted; other "
             "libraries of the store are not affected",
-            library=library,
+            library=library.name,
         )
     hits = []
     places = zip(ordinals, answer.scores[chosen], answer.faces[chosen], strict=True)
     for ordinal, score, face_no in places:
-        if ordinal in live:
-            row = live[ordinal]
-            box = _box(library, row, int(face_no))
+        row = stored.get(ordinal)
+        if row is not None and row.added_ms > until_ms:
+            box = _box(library.name, row, int(face_no))
             hits.append(Hit(row.media_id, float(score), box, row.face_count))
+    return Page(tuple(hits), answer.total - gone)
+
+
+def _count_gone(
+    connection: sqlite3.Connection,
+    library: LibraryRow,
+    answer: Answer,
+    tombstones: list[int],
+    until_ms: int,
+) -> int:
+    """Count the matches that were deleted since, or have expired, each once."""
     matching = answer.ordinals if answer.matching is None else answer.matching
-    deleted = int((matching == GONE).sum())
-    deleted += int(np.isin(gone, matching).sum()) if gone else 0  # no ordinal is gone twice
-    return Page(tuple(hits), answer.total - deleted)
+    if answer.added_ms is None and library.ttl_ms is not None:  # when searched, it had none
+        rows = find_ordinals(connection, library, matching.tolist())
+        return len(matching) - sum(row.added_ms > until_ms for row in rows)
+    gone = matching == GONE
+    if tombstones:
+        gone |= np.isin(matching, tombstones)
+    if answer.added_ms is not None:
+        gone |= answer.added_ms <= until_ms
+    return int(gone.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,9 +131,10 @@ class Answers:
     them in memory. Thread-safe.
     """
 
-    def __init__(self, store: Store, account: str) -> None:
+    def __init__(self, store: Store, account: str, actor: str | None) -> None:
         self._store = store
         self._account = account
+        self._actor = actor
 
     def put(
         self,
@@ -164,9 +187,20 @@ class Answers:
             No such library.
         """
         check_name(token, "token")
-        kept = self._kept.get(self._account, self._library_id(library), token)
+        check_library_name(library)
+        kept_answers = self._kept
+        with self._store.catalog.read() as connection:
+            row = find_library(connection, self._account, library)
+            audited = bool(read_store(connection).search_audit)
+        if audited:
+            self._store.require_auditable()
+        kept = kept_answers.get(self._account, row.id, token)
         if kept is None:
             return None
+        if audited:
+            details = {"threshold": kept.threshold}
+            total = kept.answer.total
+            self._store.note_search(row, "answer", self._actor, media=total, details=details)
         return FrozenAnswer(
             condition=kept.condition,
             embedding=kept.embedding,

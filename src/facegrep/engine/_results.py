@@ -54,11 +54,13 @@ class Library:
     face_index
         ``"active"``, ``"deactive"``, or ``None`` when it has no face index.
     media_count, face_count
-        Live assets, and faces of live assets.
+        Assets that are neither deleted nor expired, and their faces.
     config
         Text kept for the caller, uninterpreted.
     created_ms
         When it was created, milliseconds since 1970 UTC.
+    ttl_ms
+        How long an asset is kept after it was added; ``None``: until it is deleted.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Library:
     face_count: int
     config: str
     created_ms: int
+    ttl_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

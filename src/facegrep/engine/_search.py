@@ -21,21 +21,23 @@ from facegrep.engine._pages import cut_page
 from facegrep.engine._results import Page, SearchResult
 from facegrep.engine._view import EngineCore
 from facegrep.media import read_picture
-from facegrep.store import Answer
+from facegrep.store import Answer, find_library, read_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from facegrep._index import FaceIndex
     from facegrep._result import SearchResult as IndexResult
     from facegrep._where import Where
+    from facegrep.engine._indexes import LibraryIndex
     from facegrep.media._picture import PictureSource
     from facegrep.store import LibraryRow
     from facegrep.vision import Analysis, Box, FaceAnalyzer
 
-_Found: TypeAlias = "tuple[LibraryRow, IndexResult, NDArray[np.int64] | None]"
+_Found: TypeAlias = (
+    "tuple[LibraryRow, IndexResult, NDArray[np.int64] | None, NDArray[np.int64] | None]"
+)
 Threshold: TypeAlias = float | Literal["library"] | None
 
 
@@ -110,25 +112,36 @@ class SearchOperations(EngineCore):
         check_library_name(library)
         conditions = compile_where(where)  # before a picture is looked at
         first, count = check_count(offset, "offset"), check_count(limit, "limit")
-        row = self._find(library)
+        with self._store.catalog.read() as connection:
+            row = find_library(connection, self._account, library)
+            audited = bool(read_store(connection).search_audit)
+        if audited:
+            self._store.require_auditable()
         _require_active(row)
         required, reason = self._threshold_of(row, threshold)
         query = self._query(row, picture, vector)
 
-        def search(now: LibraryRow, faces: FaceIndex | None) -> _Found:
+        def search(now: LibraryRow, index: LibraryIndex | None) -> _Found:
             _require_active(now)
-            if faces is None or now.dim != row.dim or now.model != row.model:
+            if index is None or now.dim != row.dim or now.model != row.model:
                 raise ModelMismatchError(
                     f"library {library!r} was replaced meanwhile; search again"
                 )
+            faces = index.faces
             found = faces.search(
                 query.embedding, threshold=required, limit=count, offset=first, where=where
             )
             # What is deleted later is subtracted from the total, so it must be known what counted.
             incomplete = found.total > len(found._core)
-            return now, found, faces._core.keys(conditions) if incomplete else None
+            matching = faces._core.keys(conditions) if incomplete else None
+            return (
+                now,
+                found,
+                matching,
+                index.added_ms(found._core.keys if matching is None else matching),
+            )
 
-        now, found, matching = self._shared.indexes.search(self._account, library, search)
+        now, found, matching, added_ms = self._shared.indexes.search(self._account, library, search)
         core = found._core
         answer = Answer(
             library_id=now.id,
@@ -138,8 +151,12 @@ class SearchOperations(EngineCore):
             faces=core.faces.astype(np.int32),
             total=core.total,
             matching=matching,
+            added_ms=added_ms,
         )
         page = self._cut(answer, first, count)
+        if audited:
+            details = {"threshold": required, "fields": sorted(where or ())}
+            self._store.note_search(now, "search", self._actor, media=page.total, details=details)
         return SearchResult(
             hits=page.hits,
             total=page.total,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facegrep._arguments import check_share
-from facegrep._errors import NotFoundError
+from facegrep._arguments import check_share, shown
+from facegrep._errors import InvalidArgumentError, NotFoundError, StoreError
 from facegrep._names import check_library_name
 from facegrep.engine._view import EngineCore
 from facegrep.store import ERASE_TIMEOUT_S, MIN_DEAD_SHARE, list_libraries
@@ -71,8 +73,78 @@ class CompactReport:
         return {"freed_bytes": self.freed_bytes, **asdict(self)}
 
 
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """What `Engine.backup` copied, all accounts together; verified.
+
+    Attributes
+    ----------
+    directory
+        Where it is, absolute.
+    seq, time_ms
+        The last commit in it, and when it was taken (ms UTC).
+    library_count, media_count, face_count
+        How much it holds.
+    vector_bytes, file_bytes
+        Bytes of vectors, and of all files.
+    audit_head
+        The hash of the newest entry of its audit: it is in the chain of the store, too.
+    """
+
+    directory: str
+    seq: int
+    time_ms: int
+    library_count: int
+    media_count: int
+    face_count: int
+    vector_bytes: int
+    file_bytes: int
+    audit_head: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it as plain data, for JSON."""
+        return asdict(self)
+
+
 class UpkeepOperations(EngineCore):
     """The Engine's operations on the store as a whole."""
+
+    def backup(self, directory: str | os.PathLike[str]) -> BackupReport:
+        """Copy the store, of all accounts, to an empty directory, while writers work.
+
+        The copy is a store: one commit of this one, without frozen answers, every checksum
+        verified. Opening it uses it; to restore, put it in the place of a store that nobody has
+        open. No erasure reaches it, so repeat those made since. It holds back nobody, unless
+        vectors are erased or moved three times while it runs: then writers wait for it.
+
+        Parameters
+        ----------
+        directory
+            Absent or empty, on a local filesystem, outside the store.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The directory is something else.
+        StoreCorrupt
+            The store is damaged: a copy of it would replace good ones.
+        StoreFull, StoreError
+            The copy cannot be written; what was written of it is removed.
+        """
+        store = self._store
+        target = _empty_directory(directory, store.path)
+        copied = store.backup(target, account=self._account, actor=self._actor)
+        return BackupReport(
+            directory=str(target),
+            seq=copied.seq,
+            time_ms=copied.time_ms,
+            library_count=copied.libraries,
+            media_count=copied.media_count,
+            face_count=copied.face_count,
+            vector_bytes=copied.vector_bytes,
+            file_bytes=copied.file_bytes,
+            audit_head=copied.audit_head,
+        )
 
     def verify(self, library: str | None = None) -> VerifyReport:
         """Check every checksum.
@@ -146,8 +218,28 @@ class UpkeepOperations(EngineCore):
         for row in rows:
             self._shared.indexes.hold(row)
             try:
-                rewritten += store.compact(row, min_dead_share=share)
+                rewritten += store.compact(row, min_dead_share=share, actor=self._actor)
             except NotFoundError:  # dropped meanwhile
                 if library is not None:
                     raise
         return CompactReport(tuple(rewritten), finished)
+
+
+def _empty_directory(directory: object, store: Path) -> Path:
+    """Check where a backup goes."""
+    path = os.fspath(directory) if isinstance(directory, (str, os.PathLike)) else None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise InvalidArgumentError(f"directory: expected that of a backup, got {shown(directory)}")
+    target = Path(path).absolute()
+    try:
+        if target.resolve().is_relative_to(store.resolve()):
+            raise InvalidArgumentError(f"directory: {target} is inside the store; choose another")
+        if not target.parent.is_dir():
+            raise InvalidArgumentError(f"directory: there is no folder {target.parent}")
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise InvalidArgumentError(
+                f"directory: {target} is not an empty directory; a backup overwrites nothing"
+            )
+    except OSError as error:
+        raise StoreError(f"{target}: {error.strerror or error}; nothing was copied") from error
+    return target

@@ -93,7 +93,10 @@ class VectorOperations(EngineCore):
                     unchanged += there
                 else:
                     outcome = store.add_vectors(
-                        row, rows.assets(numbers), untaken_at=None if there else seq
+                        row,
+                        rows.assets(numbers),
+                        untaken_at=None if there else seq,
+                        actor=self._actor,
                     )
                     added += outcome.added
                     unchanged += outcome.unchanged

@@ -77,9 +77,10 @@ def embedder_manifest(model: str) -> EmbedderManifest:
 class EngineCore:
     """An account's view of an open store."""
 
-    def __init__(self, shared: Shared, account: str) -> None:
+    def __init__(self, shared: Shared, account: str, actor: str | None) -> None:
         self._shared = shared
         self._account = account
+        self._actor = actor
         self._closed = False
 
     @property

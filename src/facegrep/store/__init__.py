@@ -5,6 +5,9 @@ from __future__ import annotations
 from facegrep.store._answer import Answer
 from facegrep.store._answers import GONE, AnswerStore, KeptAnswer
 from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset
+from facegrep.store._audit import AuditEntry as StoredEntry
+from facegrep.store._audit import read_entries
+from facegrep.store._backup import Copied
 from facegrep.store._bulk import NewVectors
 from facegrep.store._caches import CacheName, Caches
 from facegrep.store._changes import (
@@ -13,8 +16,8 @@ from facegrep.store._changes import (
     read_changed_assets,
     read_tombstones,
 )
+from facegrep.store._clock import now_ms
 from facegrep.store._compact import MIN_DEAD_SHARE, Rewritten
-from facegrep.store._core import now_ms
 from facegrep.store._erase import ERASE_TIMEOUT_S
 from facegrep.store._faces import FACE_VALUES, unpack_faces
 from facegrep.store._libraries import (
@@ -24,11 +27,11 @@ from facegrep.store._libraries import (
     insert_library,
     library_by_id,
     library_ids,
-    library_name,
     list_libraries,
     same_library,
 )
 from facegrep.store._media import (
+    count_expired,
     find_identities,
     find_media,
     find_ordinals,
@@ -38,6 +41,7 @@ from facegrep.store._media import (
 )
 from facegrep.store._receipt import Receipt
 from facegrep.store._store import Store
+from facegrep.store._store_row import read_store
 from facegrep.store._verify import Damage
 
 __all__ = [
@@ -52,6 +56,7 @@ __all__ = [
     "Caches",
     "ChangedAssets",
     "Columns",
+    "Copied",
     "Damage",
     "Faces",
     "Job",
@@ -63,6 +68,8 @@ __all__ = [
     "Receipt",
     "Rewritten",
     "Store",
+    "StoredEntry",
+    "count_expired",
     "find_identities",
     "find_library",
     "find_media",
@@ -71,13 +78,14 @@ __all__ = [
     "insert_library",
     "library_by_id",
     "library_ids",
-    "library_name",
     "list_libraries",
     "list_media",
     "list_unanalysed",
     "now_ms",
     "read_asset_codes",
     "read_changed_assets",
+    "read_entries",
+    "read_store",
     "read_tombstones",
     "same_library",
     "unpack_faces",

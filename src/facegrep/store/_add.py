@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from facegrep._errors import AlreadyExistsError, OperationDeniedError
+from facegrep.store._audit import note_change
 from facegrep.store._bulk import NewVectors, insert_vectors
-from facegrep.store._core import StoreCore, now_ms
+from facegrep.store._clock import now_ms
+from facegrep.store._core import StoreCore
 from facegrep.store._libraries import count_assets, same_library
-from facegrep.store._media import find_identities, still_unanalysed
+from facegrep.store._media import find_identities, find_stored, still_unanalysed
 from facegrep.store._media_rows import insert_media, set_faces
+from facegrep.store._removal import note_expired, remove_for_good
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facegrep.store._assets import Faces, Job, NewAsset, StoredIdentity
+    from facegrep.store._database import Transaction
     from facegrep.store._libraries import LibraryRow
 
 Added: TypeAlias = bool | AlreadyExistsError | OperationDeniedError
@@ -37,7 +41,13 @@ class AddOperations(StoreCore):
     """The Store's ways to add."""
 
     def add(
-        self, library: LibraryRow, assets: Sequence[NewAsset], *, stop_at_conflict: bool
+        self,
+        library: LibraryRow,
+        assets: Sequence[NewAsset],
+        *,
+        stop_at_conflict: bool,
+        action: str = "add",
+        actor: str | None = None,
     ) -> list[Added]:
         """Add assets and their vectors in one commit.
 
@@ -47,6 +57,8 @@ class AddOperations(StoreCore):
             As it was when the assets were analysed, or not, for its face index.
         stop_at_conflict
             Store nothing from the first asset on that is left out.
+        action, actor
+            What the audit says of it.
 
         Returns
         -------
@@ -93,6 +105,8 @@ class AddOperations(StoreCore):
                     break
             if fresh:
                 seq = transaction.seq
+                ids = [asset.media_id for _, asset in fresh]
+                current = self._free_ids(transaction, current, ids, actor)
                 slots = self.vectors.append(
                     connection, current, [asset.faces for _, asset in fresh]
                 )
@@ -100,11 +114,17 @@ class AddOperations(StoreCore):
                 digest = insert_media(connection, current, seq, now_ms(), rows)
                 faces = sum(len(a.faces.codes) for _, a in fresh if a.faces is not None)
                 count_assets(connection, current, seq, media=len(fresh), faces=faces, digest=digest)
+                note_change(connection, current, action, actor, media=len(fresh), faces=faces)
                 self.faces_added[library.id] += faces
             return outcome
 
     def add_vectors(
-        self, library: LibraryRow, assets: NewVectors, *, untaken_at: int | None
+        self,
+        library: LibraryRow,
+        assets: NewVectors,
+        *,
+        untaken_at: int | None,
+        actor: str | None = None,
     ) -> AddedVectors:
         """Add assets that are vectors in one commit, up to the first whose id another one has.
 
@@ -115,6 +135,8 @@ class AddOperations(StoreCore):
         untaken_at
             The library's ``seq`` at which the caller found none of their ids taken, if it did:
             while it is that, nobody looks again.
+        actor
+            Who adds them, for the audit.
 
         Raises
         ------
@@ -128,22 +150,47 @@ class AddOperations(StoreCore):
             current = same_library(connection, library)
             _require_same_state(current, library)
             unchanged, conflict = 0, None
-            if current.seq != untaken_at:
+            # With a retention, time alone changes what is taken.
+            if current.seq != untaken_at or current.ttl_ms is not None:
                 taken = find_identities(connection, current, assets.media_ids)
                 fresh, unchanged, conflict = _compare(assets, taken)
                 if len(fresh) < len(assets):
                     assets = assets.select(fresh)
             if not len(assets):
                 return AddedVectors(0, unchanged, 0, current.seq, current.seq, conflict)
-            seq = transaction.seq
+            seq, seq_before = transaction.seq, current.seq
+            current = self._free_ids(transaction, current, assets.media_ids, actor)
             place = self.vectors.append_codes(connection, current, assets.codes)
             digest = insert_vectors(connection, current, seq, now_ms(), assets, place)
             media, faces = len(assets), len(assets.codes)
             count_assets(connection, current, seq, media=media, faces=faces, digest=digest)
-            return AddedVectors(media, unchanged, faces, current.seq, seq, conflict)
+            note_change(connection, current, "add_vectors", actor, media=media, faces=faces)
+            self.faces_added[library.id] += faces
+            return AddedVectors(media, unchanged, faces, seq_before, seq, conflict)
+
+    def _free_ids(
+        self,
+        transaction: Transaction,
+        library: LibraryRow,
+        media_ids: Sequence[str],
+        actor: str | None,
+    ) -> LibraryRow:
+        """Remove the expired assets of ids that no other asset has; the library as it is then."""
+        if library.ttl_ms is None:
+            return library
+        expired = find_stored(transaction.connection, library, media_ids)
+        if not expired:
+            return library
+        changed, _ = remove_for_good(transaction, self.vectors.folder, library, expired)
+        note_expired(transaction.connection, changed, expired, actor)
+        return changed
 
     def set_analyses(
-        self, library: LibraryRow, analyses: Sequence[tuple[int, Faces | None, Job]]
+        self,
+        library: LibraryRow,
+        analyses: Sequence[tuple[int, Faces | None, Job]],
+        *,
+        actor: str | None = None,
     ) -> None:
         """Enter the outcome of analyses of assets by ordinal; those deleted since are left out.
 
@@ -165,6 +212,7 @@ class AddOperations(StoreCore):
                 digest = set_faces(connection, seq, rows)
                 faces = sum(len(found.codes) for _, found, _ in live if found is not None)
                 count_assets(connection, current, seq, faces=faces, digest=digest)
+                note_change(connection, current, "analyse", actor, media=len(live), faces=faces)
 
 
 def _require_same_state(current: LibraryRow, expected: LibraryRow) -> None:

@@ -28,6 +28,9 @@ class Answer:
         Assets that match; more than ``n`` only without a threshold.
     matching
         int64 ``(total,)``, in no order: the assets that match, where there are more than ``n``.
+    added_ms
+        int64, of each of `matching`, else of `ordinals`: when it was added, which is when its time
+        began. ``None`` where nothing expired when it was searched.
     """
 
     library_id: int
@@ -37,3 +40,4 @@ class Answer:
     faces: NDArray[np.int32]
     total: int
     matching: NDArray[np.int64] | None = None
+    added_ms: NDArray[np.int64] | None = None

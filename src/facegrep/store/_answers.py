@@ -5,7 +5,6 @@ A file and a lock of its own, so that a search never waits for a bulk insert.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,6 +14,7 @@ from facegrep._errors import StoreCorrupt
 from facegrep.store._answer import Answer
 from facegrep.store._changes import read_tombstones
 from facegrep.store._checksum import checked, with_checksum
+from facegrep.store._clock import now_ms
 from facegrep.store._libraries import library_ids
 from facegrep.store._scrub import want_scrub
 
@@ -66,6 +66,7 @@ class AnswerRow(NamedTuple):
     ordinals: bytes
     scores: bytes
     faces: bytes
+    added_ms: bytes
 
 
 _INSERT: Final = f"INSERT INTO answer VALUES ({', '.join('?' * (len(AnswerRow._fields) + 1))})"
@@ -109,19 +110,20 @@ class AnswerStore:
 
         One that alone takes more than `max_bytes` is not kept, as if it were the oldest.
         """
-        now_ms = _now_ms()
+        created_ms = now_ms()
         answer = kept.answer
         blobs = (
             np.ascontiguousarray(kept.embedding, dtype="<f4").tobytes(),
             np.ascontiguousarray(answer.ordinals, dtype="<i8").tobytes(),
             np.ascontiguousarray(answer.scores, dtype="<f4").tobytes(),
             np.ascontiguousarray(answer.faces, dtype="<i4").tobytes(),
+            b"" if answer.added_ms is None else answer.added_ms.astype("<i8").tobytes(),
         )
         size = sum(map(len, blobs)) + _ROW_OVERHEAD_BYTES
         with self._database.write() as transaction:
             connection = transaction.connection
             _ = transaction.seq
-            connection.execute("DELETE FROM answer WHERE expires_ms <= ?", (now_ms,))
+            connection.execute("DELETE FROM answer WHERE expires_ms <= ?", (created_ms,))
             connection.execute(
                 "DELETE FROM answer WHERE account = ? AND library_id = ? AND token = ?",
                 (account, answer.library_id, token),
@@ -139,8 +141,8 @@ class AnswerStore:
                 account,
                 answer.library_id,
                 token,
-                now_ms,
-                now_ms + round(self.lifetime_s * 1000),
+                created_ms,
+                created_ms + round(self.lifetime_s * 1000),
                 size,
                 kept.condition,
                 url_sha256,
@@ -158,7 +160,7 @@ class AnswerStore:
             " WHERE account = ? AND library_id = ? AND token = ? AND expires_ms > ?"
         )
         with self._database.read() as connection:
-            found = connection.execute(query, (account, library_id, token, _now_ms())).fetchone()
+            found = connection.execute(query, (account, library_id, token, now_ms())).fetchone()
         return None if found is None else _kept(_checked(found))
 
     def embedding_of(
@@ -170,7 +172,7 @@ class AnswerStore:
             " AND url_sha256 = ? AND expires_ms > ?"
         )
         with self._database.read() as connection:
-            key = (account, library_id, token, url_sha256, _now_ms())
+            key = (account, library_id, token, url_sha256, now_ms())
             found = connection.execute(query, key).fetchone()
         return None if found is None else _kept(_checked(found)).embedding
 
@@ -261,17 +263,23 @@ def _kept(row: AnswerRow) -> KeptAnswer:
         ordinals = np.frombuffer(row.ordinals, "<i8")
         scores = np.frombuffer(row.scores, "<f4")
         faces = np.frombuffer(row.faces, "<i4")
-        if not len(ordinals) == len(scores) == len(faces) <= row.total:
+        added_ms = np.frombuffer(row.added_ms, "<i8") if row.added_ms else None
+        columns = (ordinals, scores, faces, ordinals if added_ms is None else added_ms)
+        if len(set(map(len, columns))) > 1 or len(ordinals) > row.total:
             raise ValueError("columns of different lengths")
         return KeptAnswer(
             condition=row.condition,
             embedding=np.frombuffer(row.embedding, "<f4").astype(np.float32),
             threshold=row.threshold,
-            answer=Answer(row.library_id, row.seq, ordinals, scores, faces, row.total),
+            answer=Answer(
+                library_id=row.library_id,
+                seq=row.seq,
+                ordinals=ordinals,
+                scores=scores,
+                faces=faces,
+                total=row.total,
+                added_ms=added_ms,
+            ),
         )
     except (TypeError, ValueError) as error:
         raise StoreCorrupt(f"session.db: the answer of token {row.token!r}: {error}") from error
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

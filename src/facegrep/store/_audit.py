@@ -10,10 +10,13 @@ import msgspec
 
 from facegrep._errors import StoreCorrupt
 from facegrep.store._acknowledged import NO_HEAD
+from facegrep.store._clock import now_ms
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping
+
+    from facegrep.store._libraries import LibraryRow
 
 
 class AuditEntry(NamedTuple):
@@ -85,6 +88,31 @@ def append_entry(
     entry = entry._replace(hash=_hash(entry))
     connection.execute(f"INSERT INTO audit VALUES ({', '.join('?' * len(entry))})", entry)
     return entry
+
+
+def note_change(
+    connection: sqlite3.Connection,
+    library: LibraryRow,
+    action: str,
+    actor: str | None,
+    *,
+    media: int = 0,
+    faces: int = 0,
+    details: Mapping[str, object] | None = None,
+) -> AuditEntry:
+    """Append what is done to a library, now, inside the transaction that does it."""
+    return append_entry(
+        connection,
+        time_ms=now_ms(),
+        action=action,
+        actor=actor,
+        account=library.account,
+        library_id=library.id,
+        library=library.name,
+        media_count=media,
+        face_count=faces,
+        details=details,
+    )
 
 
 def read_head(connection: sqlite3.Connection) -> bytes:

@@ -61,7 +61,9 @@ class Caches:
     def reading(self, library: LibraryRow) -> Iterator[tuple[CacheName, int] | None]:
         """Open the newest of a library's, for as long as the block runs: name and descriptor."""
         while True:
-            name = self.find(library)
+            name = None
+            with contextlib.suppress(StoreError):
+                name = self.find(library)
             if name is None:
                 yield None
                 return
@@ -167,6 +169,8 @@ class Caches:
             files = os.listdir(self.folder)  # noqa: PTH208 - names, not paths
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise_store_error(error, "looking for saved indexes", "no answer depends on them")
         found = map(_NAME.fullmatch, files)
         return [CacheName(*map(int, match.groups())) for match in found if match is not None]
 

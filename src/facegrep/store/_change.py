@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from facegrep._errors import AlreadyExistsError, NotFoundError
-from facegrep.store._core import StoreCore, now_ms
+from facegrep.store._audit import note_change
+from facegrep.store._clock import now_ms
+from facegrep.store._core import StoreCore
 from facegrep.store._libraries import (
     count_assets,
     find_library,
@@ -38,6 +40,8 @@ class ChangeOperations(StoreCore):
         threshold: float | None,
         face_index: str | None,
         config: str,
+        ttl_ms: int | None = None,
+        actor: str | None = None,
     ) -> LibraryRow:
         """Add a library.
 
@@ -64,27 +68,41 @@ class ChangeOperations(StoreCore):
                 face_index=face_index,
                 config=config,
                 now_ms=now_ms(),
+                ttl_ms=ttl_ms,
+                actor=actor,
             )
             return find_library(connection, account, name)
 
     def change_library(
         self,
         library: LibraryRow,
-        column: Literal["threshold", "config", "face_index"],
+        column: Literal["threshold", "config", "face_index", "ttl_ms"],
         value: object,
+        *,
+        actor: str | None = None,
     ) -> None:
         """Set one property of a library."""
         with self.catalog.write() as transaction:
-            current = same_library(transaction.connection, library)
-            _ = transaction.seq
+            connection = transaction.connection
+            current = same_library(connection, library)
+            seq = transaction.seq
             changed = dataclasses.replace(current, **{column: value})  # type: ignore[arg-type]
-            write_library(transaction.connection, changed)
+            if column == "ttl_ms":  # which assets are there may change with it
+                changed = dataclasses.replace(changed, seq=seq)
+            write_library(connection, changed)
+            # Of a text of the caller's the audit says nothing: it may name people.
+            details = (
+                None if column == "config" else {"from": getattr(current, column), "to": value}
+            )
+            note_change(connection, current, _ACTIONS[column], actor, details=details)
 
     def update(
         self,
         library: LibraryRow,
         media_id: str,
         change: Callable[[MediaRow], tuple[Columns, str | None]],
+        *,
+        actor: str | None = None,
     ) -> None:
         """Change an asset's columns and title to what `change` makes of it.
 
@@ -104,3 +122,12 @@ class ChangeOperations(StoreCore):
             changed = row._replace(row_seq=seq, title=title, **columns._asdict())
             digest = replace_media(connection, [(row, changed)])
             count_assets(connection, current, seq, digest=digest)
+            note_change(connection, current, "update", actor, media=1)
+
+
+_ACTIONS: Final = {
+    "threshold": "set_threshold",
+    "config": "set_config",
+    "face_index": "set_face_index",
+    "ttl_ms": "set_retention",
+}

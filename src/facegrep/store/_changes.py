@@ -46,6 +46,8 @@ class ChangedAssets:
         int8 ``(sum of face_counts, dim)``, asset by asset.
     hashes
         uint64, what each adds to the library's digest.
+    added_ms
+        int64, when each was added; expired ones are among them.
     """
 
     ordinals: NDArray[np.int64]
@@ -54,6 +56,7 @@ class ChangedAssets:
     columns: dict[str, list[int | str | None]]
     codes: NDArray[np.int8]
     hashes: NDArray[np.uint64]
+    added_ms: NDArray[np.int64]
 
 
 def read_tombstones(
@@ -93,12 +96,9 @@ def read_changed_assets(
                 face_counts,
             )
             numbers = np.array(columns.ordinal, dtype=np.int64)
+            added_ms = np.array(columns.added_ms, dtype=np.int64)
         except (TypeError, ValueError, OverflowError) as error:
-            raise StoreCorrupt(
-                f"library {library.name!r}: the catalog's rows contradict each other ({error}); "
-                "other libraries of the store are not affected",
-                library=library.name,
-            ) from error
+            raise _contradiction(library, error) from error
         yield ChangedAssets(
             ordinals=numbers,
             media_ids=list(columns.media_id),
@@ -106,6 +106,7 @@ def read_changed_assets(
             columns={name: list(getattr(columns, name)) for name in _FIELDS},
             codes=codes,
             hashes=hashes,
+            added_ms=added_ms,
         )
 
 
@@ -116,7 +117,18 @@ def read_asset_codes(
     segments = {segment.id: segment for segment in list_segments(connection, library)}
     counts = np.array([row.face_count], dtype=np.int64)
     places = (row.segment_id,), (row.first_slot,)
-    return _gather(connection, folder, library, segments, *places, counts)
+    try:
+        return _gather(connection, folder, library, segments, *places, counts)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _contradiction(library, error) from error
+
+
+def _contradiction(library: LibraryRow, error: Exception) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"library {library.name!r}: the catalog's rows contradict each other ({error}); other "
+        "libraries of the store are not affected",
+        library=library.name,
+    )
 
 
 def _gather(

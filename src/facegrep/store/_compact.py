@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from facegrep.store._assets import MediaRow
+from facegrep.store._audit import note_change
 from facegrep.store._core import StoreCore
 from facegrep.store._filesystem import raise_store_error
 from facegrep.store._libraries import same_library, write_library
@@ -56,7 +57,11 @@ class CompactOperations(StoreCore):
     """The Store's compaction."""
 
     def compact(
-        self, library: LibraryRow, *, min_dead_share: float = MIN_DEAD_SHARE
+        self,
+        library: LibraryRow,
+        *,
+        min_dead_share: float = MIN_DEAD_SHARE,
+        actor: str | None = None,
     ) -> list[Rewritten]:
         """Rewrite the segments of a library of whose slots at least this share is dead.
 
@@ -87,7 +92,7 @@ class CompactOperations(StoreCore):
         with self.catalog.read() as connection:
             ordinals = _ordinals(connection, current)
         done = (
-            self._rewrite(current, segment.id, *ordinals.get(segment.id, (0, -1)))
+            self._rewrite(current, segment.id, *ordinals.get(segment.id, (0, -1)), actor)
             for segment in chosen
         )
         finished = [rewritten for rewritten in done if rewritten is not None]
@@ -95,7 +100,7 @@ class CompactOperations(StoreCore):
         return finished
 
     def _rewrite(
-        self, library: LibraryRow, segment_id: int, first: int, last: int
+        self, library: LibraryRow, segment_id: int, first: int, last: int, actor: str | None
     ) -> Rewritten | None:
         """Rewrite a sealed segment, whose assets have numbers from `first` to `last`."""
         with self.catalog.write() as transaction:
@@ -112,6 +117,17 @@ class CompactOperations(StoreCore):
             delete_segment(connection, segment)
             # Who is reading the old file must know why it is not what it was.
             write_library(connection, dataclasses.replace(current, erased_seq=seq))
+            sizes = {"bytes_before": segment.committed_bytes, "bytes_after": size}
+            faces = size // segment.dim
+            note_change(
+                connection,
+                current,
+                "compact",
+                actor,
+                media=len(assets),
+                faces=faces,
+                details=sizes,
+            )
             old = self.vectors.folder / segment.file_name
 
             def wipe() -> None:

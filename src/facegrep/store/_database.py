@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import urllib.parse
 from typing import TYPE_CHECKING, Final
 
 from facegrep._errors import (
@@ -132,6 +133,37 @@ class Database:
             self._require(acknowledged, connection)
             yield connection
 
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of one snapshot to an empty file: rows alone, no free page, no log.
+
+        Raises
+        ------
+        StoreCorrupt
+            The database is behind what was acknowledged, or SQLite cannot read it.
+        StoreFull, StoreError
+            The copy cannot be written.
+        """
+        self.check_acknowledged()
+        with self._translated():
+            connection = self._pool.take_reader()
+            try:
+                name = urllib.parse.quote(os.fsencode(path.absolute()))
+                connection.execute("VACUUM INTO ?", (f"file:{name}",))
+            finally:
+                self._pool.give_back(connection)
+
+    def check_acknowledged(self) -> None:
+        """Look anew whether the database is behind what was acknowledged.
+
+        Raises
+        ------
+        StoreCorrupt
+            It is.
+        """
+        self._known = None
+        with self.read():
+            pass
+
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
         """Write one transaction: durable when the block ends, undone when it raises.
@@ -223,7 +255,8 @@ class Database:
             return
         seq, audit_head = self.acknowledged.newest(acknowledged)
         found = read_store(connection).seq
-        if found < seq or (found == seq and read_head(connection) != audit_head):
+        # Nothing was acknowledged before the first commit, and its audit begins when it is made.
+        if found < seq or (found == seq > 0 and read_head(connection) != audit_head):
             raise StoreCorrupt(
                 f"{self.path.name} ends at commit {found}, but commit {seq} was acknowledged"
                 f"{'' if found < seq else ' with another audit'}: its log was damaged, or the file "

@@ -15,29 +15,32 @@ opening for writing calls: it does 2 to 4 again, as often as it takes.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import hmac
 import json
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from facegrep._errors import ErasePending, StoreBusy, StoreError
-from facegrep.store._audit import AuditEntry, append_entry
-from facegrep.store._core import StoreCore, now_ms
-from facegrep.store._journal import enter_slots, overwrite_entered
-from facegrep.store._libraries import count_assets, same_library
-from facegrep.store._media import find_live, require_absent
-from facegrep.store._media_rows import delete_media
+from facegrep.store._audit import AuditEntry, append_entry, note_change
+from facegrep.store._clock import now_ms
+from facegrep.store._core import StoreCore
+from facegrep.store._journal import overwrite_entered
+from facegrep.store._libraries import library_by_id, same_library
+from facegrep.store._media import find_stored, list_expired, require_absent
 from facegrep.store._receipt import Receipt
-from facegrep.store._scrub import scrub, settle_scrub, want_scrub, wanted_scrub
+from facegrep.store._removal import remove_for_good
+from facegrep.store._scrub import scrub, settle_scrub, wanted_scrub
 from facegrep.store._store_row import read_store
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from facegrep.store._assets import MediaRow
+    from facegrep.store._database import Transaction
     from facegrep.store._libraries import LibraryRow
+    from facegrep.store._segments import Segment
 
 ERASE_TIMEOUT_S: Final = 10.0
 """How long an erasure waits for readers that hold back the log before `ErasePending`."""
@@ -54,6 +57,7 @@ class EraseOperations(StoreCore):
         actor: str | None = None,
         action: str = "erase",
         answers: int = 0,
+        with_expired: bool = False,
         timeout_s: float = ERASE_TIMEOUT_S,
     ) -> Receipt:
         """Erase assets from every file.
@@ -61,11 +65,13 @@ class EraseOperations(StoreCore):
         Parameters
         ----------
         library, media_ids
-            Which; unknown ids count for nothing.
+            Which, expired or not; unknown ids count for nothing.
         actor, action
             What the audit says of it.
         answers
             Frozen answers that went already.
+        with_expired
+            Whether all that has expired goes as well.
         timeout_s
             How long readers that hold back the log are waited for.
 
@@ -79,49 +85,93 @@ class EraseOperations(StoreCore):
         with self.catalog.write() as transaction:
             connection = transaction.connection
             current = same_library(connection, library)
-            rows = find_live(connection, current, media_ids)
+            rows = find_stored(connection, current, media_ids)
             if unknown := set(media_ids) - {row.media_id for row in rows}:
                 require_absent(connection, current, unknown)
-            seq = want_scrub(transaction)
-            segments = enter_slots(connection, self.vectors.folder, current, rows)
-            digest = delete_media(connection, current, seq, rows)
-            faces = sum(row.face_count for row in rows)
-            changed = dataclasses.replace(current, erased_seq=seq)
-            count_assets(connection, changed, seq, media=-len(rows), faces=-faces, digest=digest)
-            erased = sorted(row.media_id for row in rows)
-            begun = append_entry(
-                connection,
-                time_ms=now_ms(),
-                action=action,
-                actor=actor,
-                account=library.account,
-                library_id=library.id,
-                library=library.name,
-                media_count=len(rows),
-                face_count=faces,
-                details={"ids": hash_ids(read_store(connection).salt, erased)},
-            )
+            if with_expired:
+                known = {row.ordinal for row in rows}
+                expired = list_expired(connection, current, before_ms=now_ms())
+                rows += [row for row in expired if row.ordinal not in known]
+            begun = self._begin(transaction, current, rows, action, actor)
         changed_answers = self._finish(timeout_s)
+        return self._receipt(begun, changed_answers, sorted(unknown), answers)
+
+    def purge(
+        self,
+        libraries: Sequence[LibraryRow],
+        *,
+        actor: str | None = None,
+        timeout_s: float = ERASE_TIMEOUT_S,
+    ) -> list[Receipt]:
+        """Erase what has expired, and finish what was begun before.
+
+        Returns
+        -------
+        receipts
+            One a library of which something expired.
+
+        Raises
+        ------
+        ErasePending, StoreError
+            As `erase` raises them.
+        """
+        begun = []
+        for library in libraries:
+            with self.catalog.write() as transaction:
+                current = library_by_id(transaction.connection, library.id)
+                if current is None:  # dropped meanwhile
+                    continue
+                rows = list_expired(transaction.connection, current, before_ms=now_ms())
+                if rows:
+                    begun.append(self._begin(transaction, current, rows, "purge", actor))
+        changed_answers = self._finish(timeout_s)
+        return [self._receipt(one, changed_answers, [], 0) for one in begun]
+
+    def _begin(
+        self,
+        transaction: Transaction,
+        library: LibraryRow,
+        rows: Sequence[MediaRow],
+        action: str,
+        actor: str | None,
+    ) -> _Begun:
+        connection = transaction.connection
+        _, segments = remove_for_good(transaction, self.vectors.folder, library, rows)
+        media_ids = sorted(row.media_id for row in rows)
+        entry = note_change(
+            connection,
+            library,
+            action,
+            actor,
+            media=len(rows),
+            faces=sum(row.face_count for row in rows),
+            details={"ids": hash_ids(read_store(connection).salt, media_ids)},
+        )
+        return _Begun(entry, transaction.seq, media_ids, segments)
+
+    def _receipt(
+        self, begun: _Begun, changed_answers: int | None, unknown_ids: list[str], answers: int
+    ) -> Receipt:
         try:
             with self.catalog.read() as connection:
-                done = _entry_of_the_end(connection, begun, seq)
+                done = _entry_of_the_end(connection, begun.entry, begun.seq)
         except StoreError as error:
             raise ErasePending(
                 "in no answer any more, but what the audit says of the end cannot be read; erase "
                 "them again for a receipt"
             ) from error
         return Receipt(
-            library=library.name,
-            media_ids=tuple(erased),
-            unknown_ids=tuple(sorted(set(media_ids) - set(erased))),
-            face_count=faces,
-            segments=tuple(segment.file_name for segment in segments),
-            generations=tuple(sorted({segment.generation for segment in segments})),
+            library=begun.entry.library or "",
+            media_ids=tuple(begun.media_ids),
+            unknown_ids=tuple(unknown_ids),
+            face_count=begun.entry.face_count,
+            segments=tuple(segment.file_name for segment in begun.segments),
+            generations=tuple(sorted({segment.generation for segment in begun.segments})),
             rewritten=("catalog.db", *([] if changed_answers is None else ["session.db"])),
             answers=answers + (changed_answers or 0),
-            begun_ms=begun.time_ms,
+            begun_ms=begun.entry.time_ms,
             erased_ms=done.time_ms,
-            begun_hash=begun.hash.hex(),
+            begun_hash=begun.entry.hash.hex(),
             previous_hash=done.previous.hex(),
             hash=done.hash.hex(),
         )
@@ -174,6 +224,15 @@ class EraseOperations(StoreCore):
 
 
 _ERASED: Final = "erased"
+
+
+class _Begun(NamedTuple):
+    """An erasure whose assets are found no more: its audit entry, its commit, what goes."""
+
+    entry: AuditEntry
+    seq: int
+    media_ids: list[str]
+    segments: list[Segment]
 
 
 def hash_ids(salt: bytes, media_ids: Iterable[str]) -> str:

@@ -22,8 +22,8 @@ class Table:
     check
         How `verify` checks a row: by its last column (``"checksum"``), by the hash of the entry
         before (``"chain"``), or as media, whose hashes add up to their library's digest.
-    erase
-        What erasing an asset does to it.
+    erase, backup
+        What erasing an asset, and a backup, do to it.
     library_key
         Whether each row belongs to a library, by its column ``library_id``.
     """
@@ -32,6 +32,7 @@ class Table:
     name: str
     check: Literal["checksum", "chain", "media"]
     erase: str
+    backup: Literal["copied", "left out"] = "copied"
     library_key: bool = False
 
 
@@ -73,7 +74,13 @@ TABLES: Final = (
     Table(CATALOG, "erase_journal", "checksum", "names the slots until they are overwritten"),
     Table(CATALOG, "audit", "chain", "gets counts and one salted hash"),
     Table(SESSION, "store", "checksum", "as in catalog.db"),
-    Table(SESSION, "answer", "checksum", "loses the asset's hits; a person's own answers go whole"),
+    Table(
+        SESSION,
+        "answer",
+        "checksum",
+        "loses the asset's hits; a person's own answers go whole",
+        "left out",  # it has what was searched for, which must not outlive its day
+    ),
     Table(SESSION, "audit", "chain", "nothing: it holds counts"),
 )
 
@@ -86,7 +93,7 @@ FILES: Final = (
         r"(catalog|session)\.db",
         erase="rewritten without free space (VACUUM)",
         verify="SQLite's integrity_check, and every row",
-        backup="copied by SQLite",
+        backup="copied by SQLite, without free space (VACUUM INTO)",
     ),
     FileKind(
         "log",

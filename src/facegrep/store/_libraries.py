@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from facegrep._errors import NotFoundError, StoreCorrupt
+from facegrep.store._audit import note_change
 from facegrep.store._checksum import checked, checksum, int64, with_checksum
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ class LibraryRow:
     face_count: int
     digest: int
 
+    def expired_until_ms(self, now_ms: int) -> int:
+        """Return which assets count as gone by now: those whose ``added_ms`` is this or less."""
+        return _NOTHING_EXPIRES if self.ttl_ms is None else now_ms - self.ttl_ms
+
+
+_NOTHING_EXPIRES: Final = -(2**63)
 
 _NAMES: Final = LibraryRow.__slots__
 _COLUMNS: Final = ", ".join((*_NAMES, "checksum"))
@@ -106,13 +113,6 @@ def library_by_id(connection: sqlite3.Connection, library_id: int) -> LibraryRow
     return None if row is None else _checked(row)
 
 
-def library_name(connection: sqlite3.Connection, library_id: int) -> str | None:
-    """Return the name of an incarnation; ``None`` when it is gone."""
-    query = "SELECT name FROM library WHERE id = ?"
-    row = connection.execute(query, (library_id,)).fetchone()
-    return None if row is None else row[0]
-
-
 def list_libraries(connection: sqlite3.Connection, account: str) -> list[LibraryRow]:
     """List the libraries of an account, by name, bytewise."""
     query = f"SELECT {_COLUMNS} FROM library WHERE account = ?"
@@ -142,8 +142,9 @@ def insert_library(
     config: str,
     now_ms: int,
     ttl_ms: int | None = None,
+    actor: str | None = None,
 ) -> None:
-    """Add a library, and its account with the first."""
+    """Add a library, and its account with the first; the audit says so."""
     row = with_checksum((account, now_ms))
     connection.execute("INSERT OR IGNORE INTO account VALUES (?, ?, ?)", row)
     values = (account, name, model, dim, threshold, face_index, config, now_ms, ttl_ms)
@@ -154,7 +155,9 @@ def insert_library(
         (*counted, 0),
     )
     # The checksum covers the number that SQLite chose.
-    write_library(connection, LibraryRow(cursor.lastrowid or 0, *counted))
+    library = LibraryRow(cursor.lastrowid or 0, *counted)
+    write_library(connection, library)
+    note_change(connection, library, "create_library", actor, details={"ttl_ms": ttl_ms})
 
 
 def write_library(connection: sqlite3.Connection, library: LibraryRow) -> None:

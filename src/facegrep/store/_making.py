@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import time
 from typing import TYPE_CHECKING
 
 from facegrep._errors import StoreCorrupt, StoreError
 from facegrep.store import _schema
+from facegrep.store._clock import now_ms
 from facegrep.store._filesystem import FILE_MODE, sync_directory
 from facegrep.store._upgrade import upgrade
 
@@ -44,7 +44,7 @@ def create_database(database: Database, fill: Callable[[sqlite3.Connection], Non
             )
         side.create()
         with _transaction(writer):
-            _schema.create(writer, database.schema, _now_ms())
+            _schema.create(writer, database.schema, now_ms())
             fill(writer)
         sync_directory(database.path.parent)
 
@@ -83,7 +83,7 @@ def upgrade_database(database: Database) -> None:
             with _transaction(writer):
                 if _schema.older_version(writer, database.schema) is not None:
                     database.acknowledged.create()
-                    upgrade(writer, database.schema, _now_ms())
+                    upgrade(writer, database.schema, now_ms())
         finally:
             database.discard_writer()
 
@@ -105,7 +105,3 @@ def _transaction(writer: sqlite3.Connection) -> Iterator[None]:
     finally:
         if writer.in_transaction:
             writer.rollback()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -1,18 +1,23 @@
-"""Assets in the catalog, as they are read: every row checked."""
+"""Assets in the catalog, as they are read: every row checked.
+
+An asset whose time is up is not there, but for those who remove it (`find_stored`, `list_expired`)
+or compare times themselves (`find_ordinals`). Its time is looked at here, not in SQL: once the row
+that says it is checked.
+"""
 
 from __future__ import annotations
 
-import itertools
 import json
 from typing import TYPE_CHECKING
 
 from facegrep._errors import StoreCorrupt
 from facegrep.store._checksum import checked
+from facegrep.store._clock import now_ms
 from facegrep.store._media_rows import COLUMNS, checked_media
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from facegrep.store._assets import MediaRow, StoredIdentity
     from facegrep.store._libraries import LibraryRow
@@ -22,13 +27,14 @@ def find_identities(
     connection: sqlite3.Connection, library: LibraryRow, media_ids: Iterable[str]
 ) -> dict[str, StoredIdentity]:
     """Find which of the ids are taken, and by what."""
-    return {row.media_id: row.identity for row in find_live(connection, library, media_ids)}
+    found = _kept(library, find_stored(connection, library, media_ids))
+    return {row.media_id: row.identity for row in found}
 
 
-def find_live(
+def find_stored(
     connection: sqlite3.Connection, library: LibraryRow, media_ids: Iterable[str]
 ) -> list[MediaRow]:
-    """Find the assets of those ids that exist, each once."""
+    """Find the assets of those ids, expired or not, each once."""
     query = (
         f"SELECT {COLUMNS} FROM (SELECT DISTINCT value FROM json_each(?)) AS wanted"
         " CROSS JOIN media ON library_id = ? AND media_id = wanted.value"
@@ -63,18 +69,15 @@ def require_absent(
 
 
 def find_ordinals(
-    connection: sqlite3.Connection,
-    library_id: int,
-    ordinals: Iterable[int],
-    library: str,
+    connection: sqlite3.Connection, library: LibraryRow, ordinals: Iterable[int]
 ) -> list[MediaRow]:
-    """Find those of the ordinals that are live."""
+    """Find the assets of those ordinals that were not deleted, expired or not."""
     query = (
         f"SELECT {COLUMNS} FROM json_each(?) AS wanted"
         " CROSS JOIN media ON library_id = ? AND ordinal = wanted.value"
     )
-    rows = connection.execute(query, (json.dumps(list(ordinals)), library_id))
-    return [checked_media(row, library) for row in rows]
+    rows = connection.execute(query, (json.dumps(list(ordinals)), library.id))
+    return [checked_media(row, library.name) for row in rows]
 
 
 def find_media(
@@ -89,7 +92,7 @@ def find_media(
     found = checked_media(row, library.name)
     if found.media_id != media_id:
         raise _damaged_index(library)
-    return found
+    return next(_kept(library, [found]), None)
 
 
 def list_media(
@@ -102,23 +105,55 @@ def list_media(
     StoreCorrupt
         A row was changed, or the index of ids, which has no checksums, leads elsewhere.
     """
-    query = (
-        f"SELECT {COLUMNS} FROM media WHERE library_id = ? AND media_id > ?"
-        " ORDER BY media_id LIMIT ?"
-    )
-    # "" is less than every id: an id has a character.
-    rows = connection.execute(query, (library.id, after or "", limit))
-    found = [checked_media(row, library.name) for row in rows]
-    count = len(found)
-    if count < limit and after is not None:  # the last page: were there as many before it?
+    if not limit:
+        return []
+    until_ms = library.expired_until_ms(now_ms())
+    query = f"SELECT {COLUMNS} FROM media WHERE library_id = ? AND media_id > ? ORDER BY media_id"
+    last = after or ""  # less than every id: an id has a character
+    count, found = 0, []
+    rows = connection.execute(query, (library.id, last))
+    for count, values in enumerate(rows, 1):  # noqa: B007 - used once all are read
+        row = checked_media(values, library.name)
+        if row.media_id <= last:
+            raise _damaged_index(library)
+        last = row.media_id
+        if row.added_ms > until_ms:
+            found.append(row)
+            if len(found) == limit:
+                return found
+    if after is not None:  # the last page: were there as many before it?
         query = "SELECT count(*) FROM media INDEXED BY media_by_id WHERE library_id = ?"
         count = connection.execute(query, (library.id,)).fetchone()[0]
-    ids = [after or "", *(row.media_id for row in found)]
-    if any(one >= other for one, other in itertools.pairwise(ids)) or (
-        len(found) < limit and count != library.media_count
-    ):
+    if count != library.media_count:
         raise _damaged_index(library)
     return found
+
+
+def list_expired(
+    connection: sqlite3.Connection, library: LibraryRow, *, before_ms: int
+) -> list[MediaRow]:
+    """List the assets whose time is up, by ordinal."""
+    if library.ttl_ms is None:
+        return []
+    query = f"SELECT {COLUMNS} FROM media WHERE library_id = ? AND added_ms <= ? ORDER BY ordinal"
+    rows = connection.execute(query, (library.id, library.expired_until_ms(before_ms)))
+    return [checked_media(row, library.name) for row in rows]
+
+
+def count_expired(connection: sqlite3.Connection, library: LibraryRow) -> tuple[int, int]:
+    """Count the assets whose time is up, and their faces: 0.15 s at a million assets.
+
+    An index would save that, and cost every insert some percent.
+    """
+    if library.ttl_ms is None:
+        return 0, 0
+    query = (
+        "SELECT count(*), coalesce(sum(face_count), 0) FROM media"
+        " WHERE library_id = ? AND added_ms <= ?"
+    )
+    until_ms = library.expired_until_ms(now_ms())
+    media, faces = connection.execute(query, (library.id, until_ms)).fetchone()
+    return media, faces
 
 
 def list_unanalysed(
@@ -126,10 +161,11 @@ def list_unanalysed(
 ) -> list[MediaRow]:
     """List assets that were never analysed or whose analysis was cut off, by ordinal."""
     query = (
-        f"SELECT {COLUMNS} FROM media WHERE library_id = ? AND ordinal > ?"
+        f"SELECT {COLUMNS} FROM media WHERE library_id = ? AND ordinal > ? AND added_ms > ?"
         " AND (job_status IS NULL OR job_status = 'Running') ORDER BY ordinal LIMIT ?"
     )
-    rows = connection.execute(query, (library.id, after, limit))
+    until_ms = library.expired_until_ms(now_ms())
+    rows = connection.execute(query, (library.id, after, until_ms, limit))
     return [checked_media(row, library.name) for row in rows]
 
 
@@ -137,7 +173,7 @@ def still_unanalysed(
     connection: sqlite3.Connection, library: LibraryRow, ordinals: Iterable[int]
 ) -> dict[int, MediaRow]:
     """Find which assets still wait to be analysed."""
-    rows = find_ordinals(connection, library.id, ordinals, library.name)
+    rows = _kept(library, find_ordinals(connection, library, ordinals))
     return {row.ordinal: row for row in rows if row.job_status in (None, "Running")}
 
 
@@ -151,6 +187,11 @@ def find_pending(
         return None
     _, _, is_array, content, _ = checked(row, "pending_input", library.name)
     return content, bool(is_array)
+
+
+def _kept(library: LibraryRow, rows: Iterable[MediaRow]) -> Iterator[MediaRow]:
+    until_ms = library.expired_until_ms(now_ms())
+    return (row for row in rows if row.added_ms > until_ms)
 
 
 def _damaged_index(library: LibraryRow) -> StoreCorrupt:

@@ -40,8 +40,8 @@ class Schema:
 def create(connection: sqlite3.Connection, schema: Schema, now_ms: int) -> None:
     """Create the tables, inside the caller's transaction."""
     define(connection, schema)
-    row = with_checksum((1, 0, now_ms, os.urandom(SALT_BYTES), 0))
-    connection.execute("INSERT INTO store VALUES (?, ?, ?, ?, ?, ?)", row)
+    row = with_checksum((1, 0, now_ms, os.urandom(SALT_BYTES), 0, 0))
+    connection.execute("INSERT INTO store VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def define(connection: sqlite3.Connection, schema: Schema) -> None:

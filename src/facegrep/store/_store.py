@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from facegrep._errors import StoreCorrupt, StoreNotFound
 from facegrep.store._add import AddOperations
+from facegrep.store._backup import BackupOperations
 from facegrep.store._change import ChangeOperations
 from facegrep.store._compact import CompactOperations
 from facegrep.store._core import CATALOG_FILE
@@ -19,7 +20,7 @@ from facegrep.store._filesystem import (
 )
 from facegrep.store._holdings import kind_of
 from facegrep.store._making import check_database, create_database, is_made, upgrade_database
-from facegrep.store._verify import VerifyOperations
+from facegrep.store._searches import SearchAuditOperations
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,7 +34,8 @@ class Store(
     CompactOperations,
     DeleteOperations,
     EraseOperations,
-    VerifyOperations,
+    SearchAuditOperations,
+    BackupOperations,
 ):
     """The directory of a store.
 

@@ -22,6 +22,8 @@ class StoreRow(NamedTuple):
         32 random bytes, for hashes of ids that must not be found again.
     scrub
         The last commit whose deleted rows may still lie in free pages or in the log; 0: none do.
+    search_audit
+        Whether searches are audited (of the catalog alone).
     """
 
     id: int
@@ -29,6 +31,7 @@ class StoreRow(NamedTuple):
     created_ms: int
     salt: bytes
     scrub: int
+    search_audit: int
 
 
 def read_store(connection: sqlite3.Connection) -> StoreRow:
@@ -47,5 +50,8 @@ def read_store(connection: sqlite3.Connection) -> StoreRow:
 
 def write_store(connection: sqlite3.Connection, row: StoreRow) -> None:
     """Write the row, which exists."""
-    statement = "UPDATE store SET seq = ?, created_ms = ?, salt = ?, scrub = ?, checksum = ?"
+    statement = (
+        "UPDATE store SET seq = ?, created_ms = ?, salt = ?, scrub = ?, search_audit = ?,"
+        " checksum = ?"
+    )
     connection.execute(statement, with_checksum(row)[1:])

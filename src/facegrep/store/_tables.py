@@ -14,6 +14,7 @@ _STORE: Final = """
         created_ms INTEGER NOT NULL,
         salt BLOB NOT NULL,
         scrub INTEGER NOT NULL,
+        search_audit INTEGER NOT NULL,
         checksum INTEGER NOT NULL
     ) STRICT
 """
@@ -197,6 +198,7 @@ SESSION: Final = Schema(
             ordinals BLOB NOT NULL,
             scores BLOB NOT NULL,
             faces BLOB NOT NULL,
+            added_ms BLOB NOT NULL,
             checksum INTEGER NOT NULL,
             PRIMARY KEY (account, library_id, token)
         ) STRICT

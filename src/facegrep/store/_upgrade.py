@@ -45,6 +45,8 @@ def upgrade(connection: sqlite3.Connection, schema: Schema, now_ms: int) -> None
             rows = _media(connection, digests, now_ms)
         elif table == "library":  # last: it holds the digests
             rows = _libraries(connection, digests)
+        elif table == "answer":  # of a library in which nothing expired
+            rows = (with_checksum((*row.values(), b"")) for row in _rows(connection, table))
         else:
             rows = (with_checksum(tuple(row.values())) for row in _rows(connection, table))
         _insert(connection, table, rows)

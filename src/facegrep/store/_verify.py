@@ -11,7 +11,7 @@ import numpy as np
 
 from facegrep._errors import FacegrepError, NotFoundError, StoreCorrupt, StoreError
 from facegrep.store import _holdings
-from facegrep.store._acknowledged import slots
+from facegrep.store._acknowledged import NO_HEAD, slots
 from facegrep.store._audit import read_entries
 from facegrep.store._checksum import checksum
 from facegrep.store._core import StoreCore
@@ -19,6 +19,7 @@ from facegrep.store._libraries import library_by_id, library_ids, same_library
 from facegrep.store._media_rows import COLUMNS, hash_of
 from facegrep.store._segment_rows import list_segments, named_segment_files, read_blocks
 from facegrep.store._segments import open_segment_file, read_block
+from facegrep.store._store_row import read_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,8 +75,35 @@ class Findings:
     vector_bytes: int = 0
 
 
+@dataclass(slots=True)
+class Chain:
+    """The entries of an audit, by their hashes, and what is wrong with them, in words."""
+
+    hashes: list[bytes] = field(default_factory=list)
+    damages: list[str] = field(default_factory=list)
+
+
 class VerifyOperations(StoreCore):
     """The Store's check of everything."""
+
+    def verify_chain(self, database: Database) -> Chain:
+        """Check the audit of one database from its beginning to what was acknowledged."""
+        found = Chain()
+        name = database.path.name
+        try:
+            side = database.acknowledged
+            acknowledged = side.newest(side.read())  # first: the snapshot must have as much
+            with database.snapshot() as connection:
+                seq = read_store(connection).seq
+                for entry in read_entries(connection):
+                    found.hashes.append(entry.hash)
+            if acknowledged.audit_head not in (NO_HEAD, *found.hashes):
+                found.damages.append(f"{name}: the newest entries of the audit are missing")
+            elif seq < acknowledged.seq:
+                found.damages.append(f"{name} lacks commits that were acknowledged")
+        except StoreError as error:
+            found.damages.append(f"{name}: {error}")
+        return found
 
     def verify(self, library: LibraryRow | None = None) -> Findings:
         """Check one library, or everything.
@@ -173,8 +201,7 @@ def _verify_database(found: Findings, database: Database) -> None:
             found.damages.append(
                 Damage(database.acknowledged.path.name, "one of its halves fails its checksum")
             )
-        with database.read():
-            pass
+        database.check_acknowledged()
     except StoreError as error:
         found.damages.append(Damage(name, str(error)))
     for check in ("integrity_check", "foreign_key_check"):

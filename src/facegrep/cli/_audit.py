@@ -1,0 +1,129 @@
+"""``facegrep audit``: what was done to the store, and by whom."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from facegrep.cli._catalog import day
+from facegrep.cli._opening import open_existing
+from facegrep.cli._options import JsonOption, StoreOption
+from facegrep.cli._output import console, counted, show_error, show_json, show_note, show_table
+
+audit = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode="rich",
+    help=(
+        "List what was done to the store, newest last: who, what, to which library, how many.\n\n"
+        "No ids and no vectors are in it. Each entry has a hash that covers the one before.\n\n"
+        "[bold]Examples[/bold]\n\n"
+        "    facegrep audit --last 50\n\n"
+        "    facegrep audit verify --receipt erased.json"
+    ),
+)
+
+
+@audit.callback()
+def show(
+    context: typer.Context,
+    store: StoreOption = None,  # type: ignore[assignment]
+    searches: Annotated[
+        bool, typer.Option("--searches", help="Of searches, where these are audited.")
+    ] = False,
+    last: Annotated[int, typer.Option("--last", min=1, help="How many to list.")] = 20,
+    all_accounts: Annotated[
+        bool, typer.Option("--all-accounts", help="Those of every account of the store.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    import facegrep
+
+    if context.invoked_subcommand:
+        context.find_root().obj = store  # facegrep audit --store S verify
+        return
+    with facegrep.open(store, readonly=True) as engine:
+        found = engine.audit(searches=searches, all_accounts=all_accounts)
+    if as_json:
+        show_json([entry.to_dict() for entry in found[-last:]])
+        return
+    show_table(
+        ["no.", "when", "account", "who", "what", "library", "media", "faces", "details"],
+        (
+            (
+                entry.number,
+                day(entry.time_ms),
+                entry.account,
+                entry.actor,
+                entry.action,
+                entry.library,
+                entry.media_count,
+                entry.face_count,
+                ", ".join(f"{name}={value}" for name, value in entry.details.items()) or None,
+            )
+            for entry in found[-last:]
+        ),
+        numbers=frozenset({"no.", "media", "faces"}),
+    )
+    if len(found) > last:
+        show_note(f"the last {last} of {len(found):,}; for more: --last {len(found)}")
+
+
+@audit.command()
+def verify(
+    store: StoreOption = None,  # type: ignore[assignment]
+    receipt: Annotated[
+        list[Path] | None,
+        typer.Option("--receipt", metavar="FILE", help="Must be in it, too; may be repeated."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that no entry was changed, removed, moved or added, and that none is missing.
+
+    The exit code is 1 otherwise. Note the head that it prints somewhere else: who changes the
+    store and its side file together can be found by that, or by a receipt, alone.
+    """
+    import facegrep
+
+    hashes = [value for path in receipt or () for value in _hashes(path)]
+    with facegrep.open(store, readonly=True) as engine:
+        report = engine.verify_audit(*hashes)
+    if as_json:
+        show_json(report.to_dict())
+    elif report.ok:
+        entries = counted(report.entries, "entry", "entries")
+        searches = counted(report.searches, "search", "searches")
+        console().print(f"the audit is whole: {entries}, {searches}", style="bold")
+        console().print(f"head {report.head}")
+    for damage in report.damages:
+        show_error(damage)
+    for value in report.missing:
+        show_error(f"no entry has the hash {value}: another store's receipt, or a forged audit")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@audit.command()
+def searches(
+    switch: Annotated[Literal["on", "off"], typer.Argument(metavar="on|off")],
+    store: StoreOption = None,  # type: ignore[assignment]
+) -> None:
+    """Switch the audit of searches on or off, for everybody who uses the store.
+
+    A search is then written down before it is answered, and fails where it cannot be.
+    """
+    with open_existing(store) as engine:
+        engine.set_search_audit(switch == "on")
+    console().print(f"searches are {'audited' if switch == 'on' else 'not audited'}")
+
+
+def _hashes(path: Path) -> list[str]:
+    """Read the hashes of a receipt, or of several."""
+    try:
+        value: Any = json.loads(path.read_text("utf-8"))
+        receipts = value if isinstance(value, list) else [value]
+        return [str(one[name]) for one in receipts for name in ("begun_hash", "hash")]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise typer.BadParameter(f"{path} is no receipt", param_hint="--receipt") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -211,3 +212,27 @@ def test_a_damaged_catalog_never_raises_anything_but_an_error_of_ours(
             engine.libraries()
             engine.search("big", vector=np.ones(DIM))
             engine.media("big", limit=ROWS)
+
+
+def test_no_flipped_bit_beside_an_id_makes_its_asset_unknown(store: Path) -> None:
+    # In the row, what stands before an id says where the row is kept; in the index, what the id is.
+    with facegrep.open(store) as engine:
+        media_id = "the one"
+        engine.add_vectors("other", [media_id], np.ones((1, DIM)))
+        expected = engine.get("other", media_id)
+    catalog = store / "catalog.db"
+    content = catalog.read_bytes()
+    places = [place.start() for place in re.finditer(re.escape(media_id.encode()), content)]
+    assert len(places) >= 2, "in the table and in its index"
+    noticed = 0
+    for offset in {place - distance for place in places for distance in range(-1, 33)}:
+        for bit in range(8):
+            data = bytearray(content)
+            data[offset] ^= 1 << bit
+            catalog.write_bytes(data)
+            try:
+                with facegrep.open(store, readonly=True) as engine:
+                    assert engine.get("other", media_id) == expected, (offset, bit)
+            except facegrep.StoreError:
+                noticed += 1
+    assert noticed > 100

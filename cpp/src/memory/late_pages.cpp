@@ -20,8 +20,13 @@ namespace {
 // Pages that are wanted side by side are read together, up to so many.
 constexpr std::size_t kMostAtOnce = 96;
 
-int duplicated(int descriptor) {
-  const int own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+// Opened anew, not duplicated: a duplicate shares the kernel's memory of how the file was read, and
+// after the long read of a loading, it reads on behind every page, whatever it is advised (Linux
+// 6.18, 5,400 rows of 10M x 128: 650 MB from the disk in place of 22).
+int reopened(int descriptor) {
+  const std::string path = "/proc/self/fd/" + std::to_string(descriptor);
+  int own = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (own < 0) own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
   if (own < 0) throw std::system_error(errno, std::generic_category(), "opening a saved index");
   return own;
 }
@@ -30,7 +35,7 @@ int duplicated(int descriptor) {
 
 LatePages::LatePages(int descriptor, std::size_t offset, std::size_t bytes,
                      std::vector<std::uint32_t> checksums)
-    : descriptor_(duplicated(descriptor)),
+    : descriptor_(reopened(descriptor)),
       offset_(offset),
       bytes_(bytes),
       checksums_(std::move(checksums)),

@@ -447,11 +447,11 @@ class Indexes:
                 if library.id in self._by_library:  # another thread was first
                     return
             index = LibraryIndex(library)
-            with self._store.caches.reading(library) as file:
+            with self._store.caches.reading(library) as file, contextlib.suppress(OSError):
                 if file is not None and _identity(file[1]) not in self._refused:
                     try:
                         index.load(library, *file)
-                    except (SnapshotDamaged, OSError):
+                    except SnapshotDamaged:
                         self._refused.add(_identity(file[1]))
             with self._mutex:
                 self._by_library[library.id] = index

@@ -53,9 +53,11 @@ class Caches:
         self._catalog = catalog
 
     def find(self, library: LibraryRow) -> CacheName | None:
-        """Find the newest of a library's generation."""
-        own = [name for name in self._names() if name[:2] == (library.id, library.generation)]
-        return max(own, default=None)
+        """Find the newest of a library's generation; ``None`` also if none can be looked for."""
+        with contextlib.suppress(StoreError):
+            own = [name for name in self._names() if name[:2] == (library.id, library.generation)]
+            return max(own, default=None)
+        return None
 
     @contextlib.contextmanager
     def reading(self, library: LibraryRow) -> Iterator[tuple[CacheName, int] | None]:
@@ -170,7 +172,11 @@ class Caches:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise_store_error(error, "looking for saved indexes", "no answer depends on them")
+            raise_store_error(
+                error,
+                "looking for saved indexes",
+                "what was committed is durable; opening the store again retries to remove them",
+            )
         found = map(_NAME.fullmatch, files)
         return [CacheName(*map(int, match.groups())) for match in found if match is not None]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import re
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -272,3 +276,37 @@ def test_a_token_is_a_name(engine: facegrep.Engine, token: str) -> None:
         put(engine, token)
     with pytest.raises(facegrep.InvalidArgumentError, match="token"):
         engine.answers.get("lib", token)
+
+
+def test_no_flipped_bit_of_a_token_or_of_its_index_makes_it_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    token = "the one"
+    with facegrep.open(path) as engine:
+        engine.create_library("lib", dim=DIM, threshold=0.0)
+        fill(engine, 3)
+        for name in ("one before", token, "unlike it"):
+            expected = put(engine, name).embedding
+    session = path / "session.db"
+    content = session.read_bytes()
+    with contextlib.closing(sqlite3.connect(session)) as connection:
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_answer_1'"
+        (root,) = connection.execute(query).fetchone()
+    places = [place.start() for place in re.finditer(token.encode(), content)]
+    assert len(places) == 2, "in the table and in its index"
+    offsets = {place + distance for place in places for distance in range(-24, len(token) + 24)}
+    offsets |= {(root - 1) * page_bytes + distance for distance in range(16)}
+    noticed = 0
+    for offset, bit in itertools.product(sorted(offsets), range(8)):
+        data = bytearray(content)
+        data[offset] ^= 1 << bit
+        session.write_bytes(data)
+        try:
+            with facegrep.open(path) as engine:
+                kept = engine.answers.get("lib", token)
+        except facegrep.StoreError:
+            noticed += 1
+        else:
+            assert kept is not None, (offset, bit)
+            assert np.array_equal(kept.embedding, expected), (offset, bit)
+    assert noticed > 300

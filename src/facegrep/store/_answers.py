@@ -19,6 +19,8 @@ from facegrep.store._libraries import library_ids
 from facegrep.store._scrub import want_scrub
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from numpy.typing import NDArray
 
     from facegrep.store._database import Database
@@ -155,13 +157,15 @@ class AnswerStore:
 
     def get(self, account: str, library_id: int, token: str) -> KeptAnswer | None:
         """Find a token's answer, while it lives."""
-        query = (
-            "SELECT * FROM answer"
-            " WHERE account = ? AND library_id = ? AND token = ? AND expires_ms > ?"
-        )
+        key = (account, library_id, token)
+        query = "SELECT * FROM answer WHERE account = ? AND library_id = ? AND token = ?"
         with self._database.read() as connection:
-            found = connection.execute(query, (account, library_id, token, now_ms())).fetchone()
-        return None if found is None else _kept(_checked(found))
+            found = connection.execute(query, key).fetchone()
+            if found is None:
+                _require_absent(connection, key)
+                return None
+        row = _checked(found)
+        return _kept(row) if row.expires_ms > now_ms() else None
 
     def embedding_of(
         self, account: str, library_id: int, token: str, url_sha256: bytes
@@ -239,6 +243,15 @@ class AnswerStore:
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+
+def _require_absent(connection: sqlite3.Connection, key: tuple[str, int, str]) -> None:
+    """Make sure that a key which the index, which has no checksums, does not have is on no row."""
+    query = (
+        "SELECT 1 FROM answer NOT INDEXED WHERE account = ? AND library_id = ? AND token = ? LIMIT 1"
+    )
+    if connection.execute(query, key).fetchone():
+        raise StoreCorrupt("session.db: the index of its tokens is damaged")
 
 
 def _without(row: AnswerRow, gone: list[int]) -> AnswerRow | None:

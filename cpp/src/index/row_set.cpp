@@ -11,22 +11,22 @@ namespace {
 // 1,200 jumps, 2.8 ms; all of them 2.5 ms). So smaller gaps are read.
 constexpr std::size_t kJumpBytes = std::size_t{12} << 10;
 
-// A gathered byte costs as much as so many of a stream: rows lie apart, and each has a dot of its
-// own. Fewer as long as caches keep the rows from one search to the next (1M x 128-d: 7 ns a row up
-// to 2 % of them, 31 ns at 10 %; a block of the stream takes 18 ns from a cache, 42 ns from
-// memory).
-constexpr std::size_t kGatherCost = 6;
-constexpr std::size_t kCachedBytes = std::size_t{4} << 20;
-constexpr std::size_t kCachedGatherCost = 3;
+// What a gathered row costs, in bytes of the stream: it lies apart from the others, and has a dot of
+// its own. Less as long as caches keep the rows from one search to the next. (1M faces in pairs, a
+// row: 128-d, 13 ns up to 5 % of them and 37 ns beyond 15 %; 512-d, 25 ns at 2 %, 62 ns from 5 % on;
+// a byte of the stream 0.04 ns. Gathered and streamed meet at 10 % and 16 %.)
+constexpr std::size_t kCachedBytes = std::size_t{8} << 20;
+std::size_t gather_cost(std::size_t rows, std::size_t dim) {
+  return rows * dim <= kCachedBytes ? rows * (200 + dim) : rows * (600 + 2 * dim);
+}
 
 bool is_gather_cheaper(const RowSet& set, const Library& library) {
   std::size_t jumps = 0;
   for (std::size_t i = 1; i < set.blocks.size(); ++i) {
     jumps += set.blocks[i].block != set.blocks[i - 1].block + 1;
   }
-  const std::size_t gathered = set.rows_count * library.dim;
   const std::size_t streamed = set.blocks.size() * library.plane.block_bytes() + jumps * kJumpBytes;
-  return gathered * (gathered <= kCachedBytes ? kCachedGatherCost : kGatherCost) < streamed;
+  return gather_cost(set.rows_count, library.dim) < streamed;
 }
 
 template <typename T>

@@ -247,9 +247,7 @@ class AnswerStore:
 
 def _require_absent(connection: sqlite3.Connection, key: tuple[str, int, str]) -> None:
     """Make sure that a key which the index, which has no checksums, does not have is on no row."""
-    query = (
-        "SELECT 1 FROM answer NOT INDEXED WHERE account = ? AND library_id = ? AND token = ? LIMIT 1"
-    )
+    query = "SELECT 1 FROM answer NOT INDEXED WHERE account = ? AND library_id = ? AND token = ?"
     if connection.execute(query, key).fetchone():
         raise StoreCorrupt("session.db: the index of its tokens is damaged")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import facegrep
-from facegrep.store import _backup
+from facegrep.store import _backup, _connections, _filesystem
 from facegrep.store._holdings import kind_of
 
 DIM = 32
@@ -169,6 +170,78 @@ def test_a_failed_backup_leaves_nothing(
     assert engine.audit()[-1].action == "add_vectors"
     engine.backup(target)
     assert engine.verify().ok
+
+
+@pytest.mark.parametrize("at", range(3), ids=["answers", "catalog", "vectors"])
+def test_an_error_of_sqlite_in_the_copy_is_typed_and_leaves_nothing(
+    engine: facegrep.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    connect, calls = _connections.connect, itertools.count()
+
+    def failing(path: Path, *, writing: bool) -> sqlite3.Connection:
+        if next(calls) == at:
+            raise sqlite3.OperationalError("disk I/O error")
+        return connect(path, writing=writing)
+
+    monkeypatch.setattr(_backup, "connect", failing)
+    with pytest.raises(facegrep.StoreError, match="disk I/O error; the store is as it was"):
+        engine.backup(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_backup_that_the_audit_does_not_know_is_removed(
+    engine: facegrep.Engine, tmp_path: Path
+) -> None:
+    catalog = engine._shared.store.catalog
+    catalog.lock_timeout_s = 0.05
+    locked, done = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with catalog.exclusive():
+            locked.set()
+            done.wait()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    locked.wait()
+    try:
+        with pytest.raises(facegrep.StoreBusy):
+            engine.backup(tmp_path / "copy")
+    finally:
+        done.set()
+        thread.join()
+    assert not (tmp_path / "copy").exists()
+
+
+def test_every_name_in_a_backup_is_durable_before_it_is_a_store(
+    engine: facegrep.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    sync = _filesystem.sync_directory
+    seen_by: dict[str, set[str]] = {}
+
+    def note(path: Path) -> None:
+        seen_by[path.name] = {each.name for each in path.iterdir()}
+        if path == copy and (copy / "catalog.db").exists():
+            assert seen_by["v"] == {each.name for each in (copy / "v").iterdir()} != set()
+        sync(path)
+
+    monkeypatch.setattr(_backup, "sync_directory", note)
+    engine.backup(copy)
+    assert "catalog.db" in seen_by["copy"]
+
+
+def test_removing_a_failed_backup_begins_with_what_makes_it_a_store(
+    engine: facegrep.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(5, os.strerror(5))
+
+    monkeypatch.setattr(_backup, "_verify_copy", failing)
+    monkeypatch.setattr(shutil, "rmtree", failing)
+    with pytest.raises(facegrep.StoreError):
+        engine.backup(tmp_path / "copy")
+    assert not (tmp_path / "copy" / "catalog.db").exists()
 
 
 def test_a_backup_that_was_cut_off_is_no_store(

@@ -92,25 +92,30 @@ class BackupOperations(VerifyOperations):
             make_directory(target)
             try:
                 copied = self._copy(target)
+                if not self.readonly:
+                    self._note_backup(copied, account, actor)
             except BaseException:
                 _remove(target, directory=made)
                 raise
         except OSError as error:
             raise_store_error(error, f"writing the backup {target}", "the store is as it was")
-        if not self.readonly:
-            with self.catalog.write() as transaction:
-                _ = transaction.seq
-                append_entry(
-                    transaction.connection,
-                    time_ms=now_ms(),
-                    action="backup",
-                    actor=actor,
-                    account=account,
-                    media_count=copied.media_count,
-                    face_count=copied.face_count,
-                    details={"seq": copied.seq},
-                )
+        except sqlite3.Error as error:
+            raise store_error(error, target, "the store is as it was") from error
         return copied
+
+    def _note_backup(self, copied: Copied, account: str, actor: str | None) -> None:
+        with self.catalog.write() as transaction:
+            _ = transaction.seq
+            append_entry(
+                transaction.connection,
+                time_ms=now_ms(),
+                action="backup",
+                actor=actor,
+                account=account,
+                media_count=copied.media_count,
+                face_count=copied.face_count,
+                details={"seq": copied.seq},
+            )
 
     def _copy(self, target: Path) -> Copied:
         for attempt in range(_ATTEMPTS + 1):
@@ -141,6 +146,7 @@ class BackupOperations(VerifyOperations):
                     for segment in list_segments(connection, library):
                         counts.vector_bytes += segment.committed_bytes
                         self._copy_segment(connection, library, segment, vectors)
+        sync_directory(vectors)
         for name, acknowledged in ((SESSION_FILE, session), (CATALOG_FILE, catalog)):
             side = AcknowledgedFile(target / name)
             side.create()
@@ -207,18 +213,15 @@ def _copy_database(database: Database, path: Path) -> Acknowledgement:
     """Copy one, without the rows of tables that are left out."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE))
     database.copy_to(path)
-    try:
-        # As a writer: that makes it a database with a log, which readers of a store expect.
-        with contextlib.closing(connect(path, writing=True)) as copy:
-            copy.execute("PRAGMA temp_store = MEMORY")
-            for table in tables_of(path.name):
-                if table.backup == "left out":
-                    copy.execute(f"DELETE FROM {table.name}")
-                    copy.execute("VACUUM")
-            acknowledged = Acknowledgement(read_store(copy).seq, read_head(copy))
-            copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error as error:
-        raise store_error(error, path, "the store is as it was") from error
+    # As a writer: that makes it a database with a log, which readers of a store expect.
+    with contextlib.closing(connect(path, writing=True)) as copy:
+        copy.execute("PRAGMA temp_store = MEMORY")
+        for table in tables_of(path.name):
+            if table.backup == "left out":
+                copy.execute(f"DELETE FROM {table.name}")
+                copy.execute("VACUUM")
+        acknowledged = Acknowledgement(read_store(copy).seq, read_head(copy))
+        copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -245,6 +248,8 @@ def _require_whole(found: Findings, target: Path) -> None:
 
 
 def _remove(target: Path, *, directory: bool) -> None:
+    # First what makes it a store: a removal may be cut off, too.
+    (target / CATALOG_FILE).unlink(missing_ok=True)
     for path in target.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

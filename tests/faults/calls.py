@@ -15,12 +15,12 @@ import re
 import shutil
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from tests.faults import sabotage, worker
+from tests.faults import clock, sabotage, worker
 from tests.faults.check import differences, which
 from tests.faults.operations import FIRST, OPERATIONS, Call, after, make_store, perform, plan
 from tests.faults.report import Outcome, main
@@ -69,6 +69,7 @@ def work_once(
     """Open a store, perform one call, look at what the engine holds, close."""
     allow_strace()
     sabotage.apply(fault)
+    clock.move_to(worlds[0].now_ms)
     gate.send_bytes(b"ready")
     gate.recv_bytes()
     try:
@@ -114,7 +115,8 @@ def targets(folder: Path, seed: int, verbs: Iterable[str] = tuple(OPERATIONS)) -
     make_store(folder / "new")
     chance = random.Random(seed)
     for verb in verbs:
-        store = folder / verb
+        store = folder / verb / "store"
+        store.parent.mkdir(parents=True)
         make_store(store)
         world, step = FIRST, 1
         with facegrep.open(store) as engine:
@@ -127,7 +129,7 @@ def targets(folder: Path, seed: int, verbs: Iterable[str] = tuple(OPERATIONS)) -
                 perform(engine, call)
                 world = after(world, call)
                 step += 1
-        found.append(Target(verb, store, (world,), fitting))
+        found.append(Target(verb, store, (replace(world, copy=None),), fitting))
     return found
 
 
@@ -190,6 +192,7 @@ class Bench:
                 self.outcome.violate(f"{what}: {wrong[:3]}")
                 return
             world = allowed[found]
+            clock.move_to(world.now_ms)
             with facegrep.open(self._store) as engine:
                 if not world.shelves:
                     engine.create_library("main", dim=64, threshold=0.2)
@@ -254,7 +257,8 @@ class Bench:
         return calls, said, process.exitcode
 
     def _is_ours(self, call: FileCall) -> bool:
-        return any(Path(path).is_relative_to(self._store) for path in call.paths)
+        folder = self._store.parent  # backups lie beside the store
+        return any(Path(path).is_relative_to(folder) for path in call.paths)
 
 
 def _an_add() -> Call:
@@ -299,7 +303,9 @@ def run(*, points: int, nested: int, seed: int) -> Outcome:
                 kept = folder / "left" / str(number)
                 kept.parent.mkdir(exist_ok=True)
                 store.rename(kept)
-                worlds = (*target.before, *target.afterwards)
+                worlds = tuple(
+                    replace(world, copy=None) for world in (*target.before, *target.afterwards)
+                )
                 left.append(Target(f"recovery of {target.name} {number}", kept, worlds, None))
             outcome.progress(number, len(chosen), "points")
         _hit_recoveries(bench, left, nested, chance)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from tests.faults.operations import MAIN, SPARE
+from tests.faults import clock
+from tests.faults.operations import MAIN, SPARE, copy_of
 from tests.faults.world import Asset, World, code_of, vector_of
 
 import facegrep
 from facegrep.engine import Media
+from facegrep.store._scrub import wanted_scrub
 
 SCORE_ERROR: Final = 2e-7
 """float32 of a cosine that numpy sums in another order."""
@@ -29,29 +33,42 @@ def differences(engine: facegrep.Engine, world: World) -> list[str]:
     FacegrepError
         As the engine does.
     """
+    with clock.at(world.now_ms):
+        return _differences(engine, world)
+
+
+def _differences(engine: facegrep.Engine, world: World) -> list[str]:
     wrong: list[str] = []
+    if engine.search_audit != world.search_audit:
+        return [f"searches are {'not ' * world.search_audit}audited"]
     libraries = {each.name: each for each in engine.libraries() if each.name in (MAIN, SPARE)}
     if libraries.keys() != world.shelves.keys():
         return [f"libraries {sorted(libraries)}, expected {sorted(world.shelves)}"]
     for name, shelf in world.shelves.items():
-        faces = sum(len(asset.vectors) for asset in shelf.assets.values())
-        library = libraries[name]
-        counted = (library.media_count, library.face_count, library.face_index == "active")
-        if counted != (len(shelf.assets), faces, shelf.active):
-            expected = (len(shelf.assets), faces, shelf.active)
-            return [f"{name}: {counted} assets, faces, active; expected {expected}"]
-        listed = engine.media(name, limit=10**6)
-        wrong += _listing_differences(name, listed, shelf.assets)
+        live, library = world.live(name), libraries[name]
+        faces = sum(len(asset.vectors) for asset in live.values())
+        active = library.face_index == "active"
+        counted = (library.media_count, library.face_count, active, library.ttl_ms)
+        if counted != (expected := (len(live), faces, shelf.active, shelf.ttl_ms)):
+            return [f"{name}: {counted} assets, faces, active, kept; expected {expected}"]
+        wrong += _listing_differences(name, engine.media(name, limit=10**6), live)
+        with clock.at(clock.START_MS):  # what has expired is stored until it is purged
+            if shelf.ttl_ms is not None:
+                stored = engine.media(name, limit=10**6)
+                wrong += _listing_differences(f"{name}, stored", stored, shelf.assets)
         # The scores of a search tell all vectors apart; some are compared byte by byte.
-        ids = sorted(shelf.assets)
+        ids = sorted(live)
         for media_id in ids[:: len(ids) // _COMPARED + 1]:
             media = engine.get(name, media_id, vectors=True)
             wrong += _vector_differences(name, media, shelf.assets[media_id])
         if shelf.active:
             wrong += _search_differences(engine, world, name)
-        for media_id in world.gone:
-            if media_id not in shelf.assets and _exists(engine, name, media_id):
-                wrong.append(f"{name}: {media_id} was removed, and is found")
+        for media_id in (*world.gone, *world.expired(name)[:_COMPARED]):
+            if media_id not in live and _exists(engine, name, media_id):
+                wrong.append(f"{name}: {media_id} was removed or has expired, and is found")
+    if world.audited:
+        known = {each.actor for each in engine.audit(searches=True)}
+        wrong += [f"the search of {who} is not in the audit" for who in {*world.audited} - known]
     for token, frozen in world.tokens.items():
         answer = engine.answers.get(frozen.library, token)
         if answer is None:
@@ -59,21 +76,30 @@ def differences(engine: facegrep.Engine, world: World) -> list[str]:
             continue
         hits, total = answer.page(0, 10**6)
         found = [(hit.media_id, hit.score) for hit in hits]
-        wrong += _ranking_differences(f"token {token}", found, frozen.hits)
-        if total != len(frozen.hits):
-            wrong.append(f"{token}: total {total}, expected {len(frozen.hits)}")
+        live = world.live(frozen.library)
+        left = [hit for hit in frozen.hits if hit[0] in live]
+        wrong += _ranking_differences(f"token {token}", found, left)
+        if total != len(left):
+            wrong.append(f"{token}: total {total}, expected {len(left)}")
     return wrong
 
 
 def damages(engine: facegrep.Engine) -> list[str]:
-    """List what fails a checksum, and what a writer that opened the store should have removed."""
+    """List what fails a checksum, and what a writer that opened the store should have ended."""
     report = engine.verify()
-    left = [] if engine.readonly else [f"left over: {name}" for name in report.leftovers]
-    return [*map(str, report.damages), *left]
+    found = [*map(str, report.damages)]
+    if not engine.readonly:
+        found += [f"left over: {name}" for name in report.leftovers]
+        store = engine._shared.store
+        databases = {"catalog.db": store.catalog, "session.db": store.session}
+        for name, database in databases.items():
+            if wanted_scrub(database):
+                found.append(f"an erasure is unfinished in {name}")
+    return found
 
 
 def which(path: Path, worlds: Sequence[World], *, readonly: bool) -> tuple[int | None, list[str]]:
-    """Open a store and find which of the models it holds.
+    """Open a store and find which of the models it holds, and look at its last backup.
 
     Returns
     -------
@@ -82,11 +108,27 @@ def which(path: Path, worlds: Sequence[World], *, readonly: bool) -> tuple[int |
     wrong
         What is otherwise than in the last model that was compared.
     """
+    number, wrong = which_alone(path, worlds, readonly=readonly)
+    copy = copy_of(path)
+    if number is None or not os.path.lexists(copy / "catalog.db"):  # cut off: no store
+        copies = [world.copy for world in worlds]
+        if number is not None and copies[0] is not None and copies == copies[:1] * len(copies):
+            return None, ["an acknowledged backup is gone"]
+        return number, wrong
+    held = [held for world in worlds for held in (world.copy, world.backed_up()) if held]
+    found, wrong = which_alone(copy, held, readonly=readonly)
+    return (None, [f"the backup: {each}" for each in wrong]) if found is None else (number, wrong)
+
+
+def which_alone(
+    path: Path, worlds: Sequence[World], *, readonly: bool
+) -> tuple[int | None, list[str]]:
+    """As `which`, of a store whose backup is another matter."""
     wrong: list[str] = []
-    with facegrep.open(path, readonly=readonly) as engine:
+    with clock.at(worlds[0].now_ms), facegrep.open(path, readonly=readonly) as engine:
         for number, world in enumerate(worlds):
             if readonly:  # its frozen answers are in memory
-                world = World(world.shelves, {}, world.gone)
+                world = replace(world, tokens={})
             wrong = differences(engine, world)
             if not wrong:
                 return (None if (wrong := damages(engine)) else number), wrong
@@ -138,6 +180,12 @@ def _vector_differences(library: str, media: Media, asset: Asset) -> list[str]:
 
 
 def _search_differences(engine: facegrep.Engine, world: World, library: str) -> list[str]:
+    if world.search_audit and engine.readonly:
+        try:
+            engine.search(library, vector=vector_of(_QUERY))
+        except facegrep.OperationDeniedError:
+            return []
+        return [f"{library}: a search was answered that cannot be audited"]
     expected = world.ranked(library, _QUERY)
     result = engine.search(library, vector=vector_of(_QUERY), threshold=-1.0, limit=10**6)
     found = [(hit.media_id, hit.score) for hit in result]
@@ -145,7 +193,7 @@ def _search_differences(engine: facegrep.Engine, world: World, library: str) -> 
     if result.total != len(expected):
         wrong.append(f"{library}: total {result.total}, expected {len(expected)}")
     where = {"intField1": 1, "strField1": "red"}
-    assets = world.shelves[library].assets
+    assets = world.live(library)
     wanted = sum((a.int_field1, a.str_field1) == (1, "red") for a in assets.values())
     total = engine.search(library, vector=vector_of(_QUERY), threshold=-1.0, where=where).total
     if total != wanted:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from tests.faults import worker
+from tests.faults import clock, worker
 from tests.faults.operations import FIRST, SPARE, after, make_store, perform, plan
 from tests.faults.report import Outcome, main
 from tests.faults.world import DIM, World, code_of, media_id_of, vector_of
@@ -109,9 +109,14 @@ def make_stores(folder: Path, seed: int) -> list[Path]:
 
 
 def _do_some(engine: facegrep.Engine, seed: int, world: World, first: int) -> tuple[World, int]:
-    """Do steps, at least until there is a token and a second library to search."""
+    """Do steps, at least until there is a token, and a second library that anybody may search."""
     step = first
-    while step < first + _STEPS or not world.tokens or not _can_search_spare(world):
+    while (
+        step < first + _STEPS
+        or not world.tokens
+        or not _can_search_spare(world)
+        or world.search_audit
+    ):
         call = plan(seed, step, world)
         perform(engine, call)
         world = after(world, call)
@@ -170,7 +175,7 @@ def _in_a_process(
     store: Path, damaged: Path, plans: list[tuple[str, int, int]], outcome: Outcome
 ) -> None:
     here, there = worker.pipe()
-    process = worker.start(flip_many, store, damaged, plans, there)
+    process = worker.start(flip_many, store, damaged, plans, clock.now_ms(), there)
     there.close()
     told = 0
     try:
@@ -188,9 +193,10 @@ def _in_a_process(
 
 
 def flip_many(
-    store: Path, damaged: Path, plans: list[tuple[str, int, int]], gate: Connection
+    store: Path, damaged: Path, plans: list[tuple[str, int, int]], now_ms: int, gate: Connection
 ) -> None:
     """Flip one bit after another, each in a fresh copy; say what came of each."""
+    clock.move_to(now_ms)
     _copy(store, damaged)
     before = {readonly: answers(damaged, readonly=readonly) for readonly in (True, False)}
     wrong = [key for key, reply in before[False].items() if isinstance(reply, facegrep.StoreError)]

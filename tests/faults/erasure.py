@@ -4,27 +4,31 @@
 
 A process works on the store; this one looks for needles in every byte of its files: the id of each
 erased asset, 48 bytes in a row of its vectors' codes or of the picture that waits to be analysed,
-and the embedding that a frozen answer was searched with. Half of the processes are killed in the
-middle; then the next opening finishes what was begun.
+and the embedding that a frozen answer was searched with. Half of the erasures are killed in the
+middle, after they were begun and before the receipt; then the next opening finishes them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
-import time
+import shutil
+import signal
+import sys
 import traceback
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
-from tests.faults import worker
+from tests.faults import clock, worker
 from tests.faults.report import Outcome, main
 
 import facegrep
@@ -38,6 +42,13 @@ DIM: Final = 128
 WINDOW_BYTES: Final = 48
 _PART_BYTES: Final = WINDOW_BYTES // 2
 _ERASURES_PER_STORE: Final = 25
+_LATER_S: Final = 0.002
+"""How long after a call the kill comes at most: some calls of SQLite's take as long, or longer."""
+
+_MOST_TRIES: Final = 3
+"""How many erasures there may be for each asked for, until half are killed in the middle."""
+
+Way = Literal["ids", "person", "purge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +84,20 @@ class Case:
 
     Attributes
     ----------
-    person
-        Erase by vector: the first victim's.
+    way
+        ``"person"``: by vector, the first victim's; ``"purge"``: their time is up.
+    copy
+        Make a backup afterwards: it holds nothing of them, either.
     """
 
     victims: tuple[Victim, ...]
     others: tuple[Victim, ...]
     ghosts: tuple[Victim, ...]
     waiting: bool
-    person: bool
+    way: Way
     compact: bool
-    reopen: bool = field(default=False)
+    reopen: bool
+    copy: bool
 
     @property
     def library(self) -> str:
@@ -100,7 +114,7 @@ class Case:
                 continue
             for face, code in enumerate(_core.quantize(victim.vectors)):
                 found[f"codes {victim.number}/{face}"] = code.tobytes()
-        if self.person:
+        if self.way == "person":
             found["embedding"] = self.victims[0].vectors[0].tobytes()
         return found
 
@@ -109,23 +123,52 @@ def run(*, erasures: int, seed: int) -> Outcome:
     """Erase again and again, half of the times with a kill in the middle."""
     outcome = Outcome("erasure", seed)
     chance = random.Random(seed)
+    windows: defaultdict[tuple[Way, bool], Window] = defaultdict(Window)
     done = 0
-    while done < erasures and not outcome.violations:
+    while not outcome.violations:
+        killed = outcome.counts["killed in the middle"]
+        if done >= erasures and 2 * killed >= done:
+            break
+        if done >= _MOST_TRIES * erasures:
+            outcome.violate(f"only {killed} of {done} erasures were killed in the middle")
+            break
         with worker.scratch("erasure") as folder:
             store = folder / "store"
             with facegrep.open(store) as engine:
                 engine.create_library(PEOPLE, dim=DIM, threshold=0.5)
                 engine.create_library(WAITING, face_index=None)
-            usual_s = 0.05
-            for _ in range(min(_ERASURES_PER_STORE, erasures - done)):
+            for _ in range(min(_ERASURES_PER_STORE, max(erasures - done, 2))):
                 case = _plan(chance, done)
-                # Some receipts come before the kill: those do not count as killed.
-                kill = 2 * outcome.counts["killed in the middle"] < done
-                usual_s = _erase(outcome, store, case, chance, usual_s, kill=kill)
+                # Some are killed too early, some too late: then the next one is killed, too.
+                kill = 2 * outcome.counts["killed in the middle"] <= done
+                window = windows[case.way, case.waiting]
+                clock.move_to(clock.now_ms() + clock.TICK_MS)
+                _erase(outcome, store, case, chance, window, kill=kill)
                 done += 1
                 outcome.counts["erasures"] += 1
                 outcome.progress(done, erasures, "erasures")
     return outcome
+
+
+@dataclass(slots=True)
+class Window:
+    """At which calls of C functions an erasure of some kind is in the middle; it learns."""
+
+    early: float = 0.0
+    late: float = 0.0
+
+    def was_whole(self, calls: int) -> None:
+        self.late = self.late or calls
+
+    def was_too_early(self) -> None:
+        self.early += (self.late - self.early) / 8
+
+    def was_too_late(self) -> None:
+        self.late -= (self.late - self.early) / 8
+
+    def was_right(self) -> None:
+        self.early *= 0.99
+        self.late *= 1.01
 
 
 def found_in(folder: Path, needle: bytes) -> list[str]:
@@ -145,14 +188,17 @@ def found_in(folder: Path, needle: bytes) -> list[str]:
     return files
 
 
-def work(path: Path, gate: Connection) -> None:
+def work(path: Path, now_ms: int, gate: Connection) -> None:
     """Do what is asked for, by name, until asked to close."""
+    clock.move_to(now_ms)
     try:
         with facegrep.open(path) as engine:
             gate.send("opened")
             while (order := gate.recv()) is not None:
-                verb, case = order
-                gate.send(_DO[verb](engine, case))
+                verb, case, kill = order
+                with _counting(kill) as calls:
+                    done = _DO[verb](engine, case)
+                gate.send((done, calls[0]))
         gate.send("closed")
     except (EOFError, BrokenPipeError):
         pass
@@ -160,13 +206,39 @@ def work(path: Path, gate: Connection) -> None:
         gate.send(traceback.format_exc())
 
 
+class Kill(NamedTuple):
+    """A kill that was planned: some time after the call of a C function of that number."""
+
+    at: int
+    later_s: float
+
+
+@contextlib.contextmanager
+def _counting(kill: Kill | None) -> Iterator[list[int]]:
+    """Count calls of C functions (of SQLite, of the system), and be killed after one of them."""
+    calls = [0]
+
+    def count(_frame: object, event: str, _function: object) -> None:
+        if event == "c_call":
+            calls[0] += 1
+            if kill is not None and calls[0] == kill.at:
+                # Nobody handles it, so that the kernel ends the process, in whatever call it is.
+                signal.setitimer(signal.ITIMER_REAL, kill.later_s)
+
+    sys.setprofile(count)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
 def _prepare(engine: facegrep.Engine, case: Case) -> str:
     """Put everything in that is to go, into every place that a store has for it."""
-    if case.waiting:
-        for victim in (*case.victims, *case.others, *case.ghosts):
-            engine.add(WAITING, media_id=victim.media_id, source=victim.picture, title="a title")
-    else:
-        _add(engine, (*case.victims, *case.others, *case.ghosts))
+    engine.set_retention(case.library, None)
+    _add(engine, case, case.victims)
+    clock.move_to(clock.now_ms() + clock.TICK_MS)
+    _add(engine, case, (*case.others, *case.ghosts))
+    if not case.waiting:
         for number, one in enumerate((case.victims[0], case.others[0])):
             found = engine.search(PEOPLE, vector=one.vectors[0], threshold=-1.0)
             token = f"token {number}"
@@ -176,19 +248,27 @@ def _prepare(engine: facegrep.Engine, case: Case) -> str:
     engine.delete(case.library, [ghost.media_id for ghost in case.ghosts])
     if case.compact:
         engine.compact(min_dead_share=0.0)
+    if case.way == "purge":  # the victims' time is up, with that of all who were there before them
+        engine.set_retention(case.library, clock.TICK_MS)
     return "prepared"
 
 
-def _add(engine: facegrep.Engine, victims: Iterable[Victim]) -> None:
+def _add(engine: facegrep.Engine, case: Case, victims: Iterable[Victim]) -> None:
+    if case.waiting:
+        for victim in victims:
+            engine.add(WAITING, media_id=victim.media_id, source=victim.picture, title="a title")
+        return
     rows = [(victim.media_id, vector) for victim in victims for vector in victim.vectors]
     ids, vectors = zip(*rows, strict=True)
     engine.add_vectors(PEOPLE, ids, np.array(vectors))
 
 
 def _do_erase(engine: facegrep.Engine, case: Case) -> Any:
-    if case.person:
+    if case.way == "person":
         vector = case.victims[0].vectors[0]
         return engine.erase_person(PEOPLE, vector=vector, threshold=0.9, dry_run=False)
+    if case.way == "purge":
+        return engine.purge()
     return engine.erase(case.library, [victim.media_id for victim in case.victims])
 
 
@@ -198,7 +278,12 @@ def _do_compact(engine: facegrep.Engine, _case: Case) -> str:
 
 
 def _do_list(engine: facegrep.Engine, case: Case) -> list[str]:
-    return [media.media_id for media in engine.media(case.library, limit=10**6)]
+    with clock.at(clock.START_MS):  # what has expired is stored until it is purged
+        return [media.media_id for media in engine.media(case.library, limit=10**6)]
+
+
+def _do_backup(engine: facegrep.Engine, _case: Case) -> str:
+    return engine.backup(engine.path.with_name("copy")).directory
 
 
 _DO: Final = {
@@ -206,6 +291,7 @@ _DO: Final = {
     "erase": _do_erase,
     "compact": _do_compact,
     "list": _do_list,
+    "backup": _do_backup,
 }
 
 
@@ -214,7 +300,7 @@ class _Worker:
 
     def __init__(self, store: Path) -> None:
         self.gate, theirs = worker.pipe()
-        self.process: BaseProcess = worker.start(work, store, theirs)
+        self.process: BaseProcess = worker.start(work, store, clock.now_ms(), theirs)
         theirs.close()
         self.said()
 
@@ -225,8 +311,22 @@ class _Worker:
         return reply
 
     def ask(self, verb: str, case: Case) -> Any:
-        self.gate.send((verb, case))
-        return self.said()
+        return self.count(verb, case)[0]
+
+    def count(self, verb: str, case: Case) -> tuple[Any, int]:
+        """What came of it, and how many calls of C functions it took."""
+        self.gate.send((verb, case, None))
+        reply: tuple[Any, int] = self.said()
+        return reply
+
+    def survives(self, verb: str, case: Case, kill: Kill) -> bool:
+        """Whether the reply comes before the kill."""
+        self.gate.send((verb, case, kill))
+        try:
+            self.said()
+        except (EOFError, ConnectionResetError):
+            return False
+        return True
 
     def close(self) -> None:
         self.gate.send(None)
@@ -241,27 +341,30 @@ class _Worker:
 def _plan(chance: random.Random, number: int) -> Case:
     victims = [Victim(number * 100 + place, chance.choice([1, 1, 2, 3])) for place in range(12)]
     waiting = chance.random() < 0.2
-    person = not waiting and chance.random() < 0.3
-    count = 1 if person else chance.randint(1, 5)
+    ways: list[Way] = ["ids", "ids", "purge"] if waiting else ["ids", "ids", "person", "purge"]
+    way = chance.choice(ways)
+    count = 1 if way == "person" else chance.randint(1, 5)
     return Case(
         victims=tuple(victims[:count]),
         others=tuple(victims[5:9]),
         ghosts=tuple(victims[9:]) if chance.random() < 0.5 else (),
         waiting=waiting,
-        person=person,
+        way=way,
         compact=chance.random() < 0.3,
         reopen=chance.random() < 0.3,
+        copy=chance.random() < 0.3,
     )
 
 
 def _erase(
-    outcome: Outcome, store: Path, case: Case, chance: random.Random, usual_s: float, *, kill: bool
-) -> float:
-    """Make, look, erase, look; returns about how long an erasure takes."""
+    outcome: Outcome, store: Path, case: Case, chance: random.Random, window: Window, *, kill: bool
+) -> None:
+    """Make, look, erase, look."""
     needles = case.needles()
     one = _Worker(store)
     try:
         one.ask("prepare", case)
+        clock.move_to(clock.now_ms() + clock.TICK_MS)  # as in that process
         for name, needle in needles.items():
             outcome.counts["needles"] += 1
             if not found_in(store, needle):
@@ -269,28 +372,37 @@ def _erase(
         if case.reopen:
             one.close()
             one = _Worker(store)
-        began = time.monotonic()
-        one.gate.send(("erase", case))
-        if kill:
-            time.sleep(chance.uniform(0.0, 0.8 * usual_s))
-            receipt = one.said() if one.gate.poll() else None
+        outcome.counts[f"by {case.way}"] += 1
+        if kill and window.late:
+            at = round(chance.uniform(window.early, window.late))
+            receipt = one.survives("erase", case, Kill(at, chance.uniform(1e-6, _LATER_S)))
             one.kill()
-            outcome.counts["killed in the middle"] += receipt is None
-            _look(outcome, store, needles, case, "killed after the receipt", wanted=bool(receipt))
+            _look(outcome, store, needles, case, "killed after the receipt", wanted=receipt)
             one = _Worker(store)  # opening finishes it
-            if case.victims[0].media_id in one.ask("list", case):
+            if receipt:
+                outcome.counts["killed after the receipt"] += 1
+                window.was_too_late()
+            elif case.victims[0].media_id in one.ask("list", case):
                 outcome.counts["killed before it was begun"] += 1
+                window.was_too_early()
                 one.ask("erase", case)
+            else:
+                outcome.counts["killed in the middle"] += 1
+                window.was_right()
         else:
-            one.said()
-            usual_s = time.monotonic() - began
+            window.was_whole(one.count("erase", case)[1])
         _look(outcome, store, needles, case, "while the engine is open")
         _look_for_ghosts(outcome, store, one, case)
+        if case.copy:
+            copy = Path(one.ask("backup", case))
+            if not found_in(copy, case.others[0].media_id.encode()):
+                outcome.violate(f"the backup lacks an asset that is there; {case}")
+            _look(outcome, copy, needles, case, "in a backup made afterwards")
+            shutil.rmtree(copy)
         one.close()
         _look(outcome, store, needles, case, "after the engine was closed")
     finally:
         one.kill()
-    return usual_s
 
 
 def _look(

@@ -8,11 +8,14 @@ what is after it, nothing between.
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from tests.faults import clock
 from tests.faults.world import DIM, Asset, Frozen, Shelf, World, media_id_of, vector_of
 
 import facegrep
@@ -30,6 +33,8 @@ _SAME: Final = 0.9
 _LIVE: Final = 150
 """About how many assets a library settles at."""
 _TOKENS: Final = 4
+_AUDITED: Final = 64
+_TICKS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Call:
     media_ids: tuple[str, ...] = ()
     token: str = ""
     query: int = 0
+    ms: int | None = None
+    on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,14 @@ class Operation:
 
 def make_store(path: Any) -> None:
     """Make the store that `FIRST` describes."""
+    clock.move_to(FIRST.now_ms)
     with facegrep.open(path) as engine:
         _create(engine, MAIN)
+
+
+def copy_of(store: Path) -> Path:
+    """Where the last backup of a store is, if there is one that was not cut off."""
+    return store.with_name("backup")
 
 
 def plan(seed: int, step: int, world: World) -> Call:
@@ -104,7 +117,7 @@ def _any_library(chance: random.Random, world: World) -> str | None:
 
 
 def _any_ids(chance: random.Random, world: World, library: str, most: int) -> tuple[str, ...]:
-    live = sorted(world.shelves[library].assets)
+    live = sorted(world.live(library))
     return tuple(chance.sample(live, min(len(live), chance.randint(1, most))))
 
 
@@ -113,7 +126,9 @@ def _plan_add(chance: random.Random, world: World, step: int) -> Call | None:
     if library is None or len(world.shelves[library].assets) > 2 * _LIVE:
         return None
     assets = []
-    back = [media_id for media_id in world.gone if media_id not in world.shelves[library].assets]
+    live = world.live(library)
+    free = (*world.gone, *world.expired(library))
+    back = [media_id for media_id in dict.fromkeys(free) if media_id not in live]
     for place in range(chance.randint(1, 12)):
         number = step * 100 + place * 4
         faces = chance.choice([1, 1, 1, 2, 3])
@@ -144,12 +159,21 @@ def _perform_add(engine: facegrep.Engine, call: Call) -> Any:
     )
 
 
+def _after_add(world: World, call: Call) -> World:
+    expired = set(world.expired(call.library))  # one that comes back is another asset
+    freed = [asset.media_id for asset in call.assets if asset.media_id in expired]
+    added = [replace(asset, added_ms=world.now_ms) for asset in call.assets]
+    return world.without(call.library, freed).with_assets(call.library, added)
+
+
 def _plan_delete(chance: random.Random, world: World, _step: int) -> Call | None:
     library = _any_library(chance, world)
     if library is None or not world.shelves[library].assets:
         return None
     most = 30 if len(world.shelves[library].assets) > _LIVE else 8
-    return Call("delete", library, media_ids=_any_ids(chance, world, library, most))
+    expired = world.expired(library)  # an id that is deleted does not come back with more time
+    chosen = chance.sample(expired, min(len(expired), chance.choice([0, 0, 2])))
+    return Call("delete", library, media_ids=(*_any_ids(chance, world, library, most), *chosen))
 
 
 def _plan_erase(chance: random.Random, world: World, step: int) -> Call | None:
@@ -163,7 +187,7 @@ def _plan_erase(chance: random.Random, world: World, step: int) -> Call | None:
 
 def _plan_erase_person(chance: random.Random, world: World, _step: int) -> Call | None:
     library = _any_library(chance, world)
-    if library is None or not world.shelves[library].assets:
+    if library is None or not world.live(library):
         return None
     (media_id,) = _any_ids(chance, world, library, 1)
     asset = world.shelves[library].assets[media_id]
@@ -172,12 +196,47 @@ def _plan_erase_person(chance: random.Random, world: World, _step: int) -> Call 
 
 def _after_erase_person(world: World, call: Call) -> World:
     ranked = world.ranked(call.library, call.query)
-    return world.without(call.library, [key for key, score in ranked if score >= _SAME])
+    alike = [key for key, score in ranked if score >= _SAME]
+    return world.without(call.library, alike + world.expired(call.library))
+
+
+def _plan_purge(chance: random.Random, world: World, _step: int) -> Call | None:
+    expired = [name for name in sorted(world.shelves) if world.expired(name)]
+    return Call("purge", chance.choice(expired)) if expired else None
+
+
+def _plan_retain(chance: random.Random, world: World, _step: int) -> Call | None:
+    library = chance.choice(sorted(world.shelves))
+    assets = world.shelves[library].assets
+    if not assets or chance.random() < 0.5:
+        return Call("retain", library, ms=chance.choice([None, 100 * clock.TICK_MS]))
+    # So long that one of them has expired just now, and those that are younger have not.
+    age_ms = world.now_ms - assets[chance.choice(sorted(assets))].added_ms
+    return Call("retain", library, ms=max(age_ms, clock.TICK_MS))
+
+
+def _after_retain(world: World, call: Call) -> World:
+    shelf = replace(world.shelves[call.library], ttl_ms=call.ms)
+    return replace(world, shelves=world.shelves | {call.library: shelf})
+
+
+def _plan_wait(chance: random.Random, world: World, _step: int) -> Call | None:
+    return Call("wait", ms=world.now_ms + chance.randint(1, _TICKS) * clock.TICK_MS)
+
+
+def _perform_backup(engine: facegrep.Engine, _call: Call) -> Any:
+    copy = copy_of(engine.path)
+    old = copy.with_name("old backup")
+    shutil.rmtree(old, ignore_errors=True)
+    if copy.is_dir():  # renamed first: one that is half removed would be a damaged store
+        copy.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+    return engine.backup(copy)
 
 
 def _plan_update(chance: random.Random, world: World, step: int) -> Call | None:
     library = _any_library(chance, world)
-    if library is None or not world.shelves[library].assets:
+    if library is None or not world.live(library):
         return None
     (media_id,) = _any_ids(chance, world, library, 1)
     asset = world.shelves[library].assets[media_id]
@@ -201,13 +260,19 @@ def _plan_search(chance: random.Random, world: World, step: int) -> Call | None:
 
 
 def _perform_search(engine: facegrep.Engine, call: Call) -> Any:
+    engine = engine.for_account(engine.account, actor=_who(call))
     result = engine.search(call.library, vector=vector_of(call.query), threshold=-1.0)
     engine.answers.put(call.library, call.token, bytes(32), bytes(32), result.embedding, result)
 
 
 def _after_search(world: World, call: Call) -> World:
     frozen = Frozen(call.library, call.query, tuple(world.ranked(call.library, call.query)))
-    return replace(world, tokens=world.tokens | {call.token: frozen})
+    audited = (*world.audited, _who(call))[-_AUDITED:] if world.search_audit else world.audited
+    return replace(world, tokens=world.tokens | {call.token: frozen}, audited=audited)
+
+
+def _who(call: Call) -> str:
+    return f"step {call.query // 100}"
 
 
 def _plan_create(_chance: random.Random, world: World, _step: int) -> Call | None:
@@ -225,7 +290,7 @@ def _plan_switch_off(_chance: random.Random, world: World, _step: int) -> Call |
 def _after_switch_off(world: World, call: Call) -> World:
     shelf = world.shelves[call.library]
     assets = {key: replace(asset, vectors=()) for key, asset in shelf.assets.items()}
-    off = Shelf(assets, active=False)
+    off = replace(shelf, assets=assets, active=False)
     return replace(world, shelves=world.shelves | {call.library: off})
 
 
@@ -234,7 +299,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
         weight=12,
         plan=_plan_add,
         perform=_perform_add,
-        after=lambda world, call: world.with_assets(call.library, list(call.assets)),
+        after=_after_add,
     ),
     "delete": Operation(
         weight=5,
@@ -261,6 +326,36 @@ OPERATIONS: Final[dict[str, Operation]] = {
             call.library, vector=vector_of(call.query), threshold=_SAME, dry_run=False
         ),
         after=_after_erase_person,
+    ),
+    "retain": Operation(
+        weight=2,
+        plan=_plan_retain,
+        perform=lambda engine, call: engine.set_retention(call.library, call.ms),
+        after=_after_retain,
+    ),
+    "wait": Operation(
+        weight=2,
+        plan=_plan_wait,
+        perform=lambda _, call: clock.move_to(call.ms or 0),
+        after=lambda world, call: replace(world, now_ms=call.ms or 0),
+    ),
+    "purge": Operation(
+        weight=2,
+        plan=_plan_purge,
+        perform=lambda engine, call: engine.purge(call.library),
+        after=lambda world, call: world.without(call.library, world.expired(call.library)),
+    ),
+    "backup": Operation(
+        weight=1,
+        plan=lambda *_: Call("backup"),
+        perform=_perform_backup,
+        after=lambda world, _: replace(world, copy=world.backed_up()),
+    ),
+    "audit_searches": Operation(
+        weight=1,
+        plan=lambda _chance, world, _step: Call("audit_searches", on=not world.search_audit),
+        perform=lambda engine, call: engine.set_search_audit(call.on),
+        after=lambda world, call: replace(world, search_audit=call.on),
     ),
     "compact": Operation(
         weight=2,

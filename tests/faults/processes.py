@@ -13,17 +13,19 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import statistics
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
 
-from tests.faults import worker
-from tests.faults.check import SCORE_ERROR, is_descending
+from tests.faults import clock, worker
+from tests.faults.check import SCORE_ERROR, is_descending, which_alone
 from tests.faults.operations import FIRST, MAIN, after, make_store, perform, plan
 from tests.faults.report import Outcome, main
 from tests.faults.world import World, media_id_of, vector_of
@@ -33,6 +35,7 @@ import facegrep
 READERS: Final = 4
 COMPACT_EVERY_S: Final = 2.0
 _SAMPLE_S: Final = 1.0
+_BACKUP_SHARE: Final = 0.02
 _MAX_WAL_BYTES: Final = 64 << 20
 """Far above where it is folded (16 MiB): a reader may be in the way for a moment."""
 
@@ -45,6 +48,7 @@ def run(*, seconds: int, seed: int) -> Outcome:
     with worker.scratch("many") as folder, worker.board() as board:
         path = folder / "store"
         make_store(path)
+        board.clock[0] = FIRST.now_ms
         said: dict[str, Connection] = {}
         processes: dict[str, BaseProcess] = {}
         for number in range(READERS + 1):
@@ -82,6 +86,7 @@ def run(*, seconds: int, seed: int) -> Outcome:
 def write(path: Path, board_path: Path, seed: int, _number: int, gate: Connection) -> None:
     """Do step after step, and compact now and then, until asked to stop."""
     board = worker.Board(board_path)
+    clock.share(board.clock)
     world, step, compactions = FIRST, 0, 0
     try:
         with facegrep.open(path) as engine:
@@ -106,6 +111,7 @@ def write(path: Path, board_path: Path, seed: int, _number: int, gate: Connectio
 def read(path: Path, board_path: Path, seed: int, number: int, gate: Connection) -> None:
     """Ask until told to stop; end at the first answer that was never right."""
     board = worker.Board(board_path)
+    clock.share(board.clock)
     chance = random.Random(f"{seed}/{number}")
     worlds, newest = {0: FIRST}, 0
     counts = {"answers": 0}
@@ -113,7 +119,7 @@ def read(path: Path, board_path: Path, seed: int, number: int, gate: Connection)
         with facegrep.open(path, readonly=number % 2 == 1) as engine:
             while not board.stop:
                 first = board.done
-                question, reply = _ask(engine, chance)
+                question, reply = _ask(engine, chance, path.with_name(f"copy {number}"))
                 last = board.begun
                 while newest < last:
                     worlds[newest + 1] = after(
@@ -135,17 +141,23 @@ def read(path: Path, board_path: Path, seed: int, number: int, gate: Connection)
 Question = tuple[str, Any]
 
 
-def _ask(engine: facegrep.Engine, chance: random.Random) -> tuple[Question, Any]:
+def _ask(engine: facegrep.Engine, chance: random.Random, copy: Path) -> tuple[Question, Any]:
     kind = chance.choice(["search", "search", "filtered", "list", "get"])
-    if kind == "search":
-        query = chance.randrange(1000)
-        result = engine.search(MAIN, vector=vector_of(query), threshold=-1.0, limit=1000)
-        return (kind, query), (result.total, [(hit.media_id, hit.score) for hit in result])
-    if kind == "filtered":
-        where = {"intField1": 1, "strField1": "green"}
-        return (kind, None), engine.search(
-            MAIN, vector=vector_of(1), threshold=-1, where=where
-        ).total
+    if chance.random() < _BACKUP_SHARE:
+        shutil.rmtree(copy, ignore_errors=True)
+        engine.backup(copy)
+        return ("backup", None), copy
+    try:
+        if kind == "search":
+            query = chance.randrange(1000)
+            result = engine.search(MAIN, vector=vector_of(query), threshold=-1.0, limit=1000)
+            return (kind, query), (result.total, [(hit.media_id, hit.score) for hit in result])
+        if kind == "filtered":
+            where = {"intField1": 1, "strField1": "green"}
+            result = engine.search(MAIN, vector=vector_of(1), threshold=-1, where=where)
+            return (kind, None), result.total
+    except facegrep.OperationDeniedError:
+        return ("denied", None), engine.readonly
     if kind == "list":
         listed = engine.media(MAIN, limit=1000)
         return (kind, None), [(media.media_id, media.title, len(media.faces)) for media in listed]
@@ -162,14 +174,20 @@ def _fits(worlds: list[World], question: Question, reply: Any) -> bool:
     A search is cut into its page a moment later than it was found, without what was deleted since.
     """
     kind, about = question
+    if kind == "denied":
+        return reply and any(world.search_audit for world in worlds)
+    if kind == "backup":
+        # Of searches it may have fewer than of the rest: their database was copied first.
+        held = [replace(world.backed_up(), audited=()) for world in worlds]
+        return which_alone(reply, held, readonly=True)[0] is not None
     if kind in {"search", "filtered"}:
         return any(
-            _is_cut(worlds[found], worlds[found : cut + 1], about, reply)
+            _is_cut(worlds[found], worlds[cut], about, reply)
             for found in range(len(worlds))
             for cut in range(found, len(worlds))
         )
     for world in worlds:
-        assets = world.shelves[MAIN].assets
+        assets = world.live(MAIN)
         expected: Any
         if kind == "list":
             expected = [
@@ -182,15 +200,13 @@ def _fits(worlds: list[World], question: Question, reply: Any) -> bool:
     return False
 
 
-def _is_cut(world: World, later: list[World], query: int | None, reply: Any) -> bool:
-    matches = world.shelves[MAIN].assets
-    for each in later:  # another asset under the same id is another asset
-        assets = each.shelves[MAIN].assets
-        matches = {
-            key: asset
-            for key, asset in matches.items()
-            if key in assets and assets[key].vectors == asset.vectors
-        }
+def _is_cut(world: World, later: World, query: int | None, reply: Any) -> bool:
+    left = later.live(MAIN)  # another asset under the same id is another asset
+    matches = {
+        key: asset
+        for key, asset in world.live(MAIN).items()
+        if key in left and left[key].vectors == asset.vectors
+    }
     if query is None:
         fields = [(asset.int_field1, asset.str_field1) for asset in matches.values()]
         return bool(reply == fields.count((1, "green")))

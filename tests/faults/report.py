@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.faults import clock
+
 RESULTS: Final = Path(__file__).parents[2] / "build" / "faults"
 _SHOWN = 20
 _KEPT = ("name", "command", "seed", "machine", "seconds", "counts", "violations")
@@ -90,6 +92,7 @@ def main(
     if given["seed"] is None:
         given["seed"] = random_seed()
     sys.stderr.write(f"seed {given['seed']}\n")
+    clock.stop()
     outcome = run(**given)
     outcome.seconds = round(time.monotonic() - outcome.began, 1)
     outcome.machine = machine()

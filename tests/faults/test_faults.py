@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from tests.faults import (
     calls,
+    clock,
     controls,
     damage,
     erasure,
@@ -21,6 +23,12 @@ from tests.faults import (
 from tests.faults.report import Outcome, random_seed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(autouse=True)
+def _clock() -> Iterator[None]:
+    with clock.stopped():
+        yield
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+from tests.faults import clock
 from tests.faults.check import differences
 from tests.faults.operations import FIRST, OPERATIONS, make_store, perform, plan
-from tests.faults.world import World
 
 import facegrep
 from facegrep.engine import _indexes
@@ -17,7 +18,9 @@ _SEED = 5
 
 # The stores here are small. Their indexes are worth saving all the same, so that those files are
 # killed, bent, filled and searched as well.
-_indexes.MIN_CHANGES = 4
+_indexes.MIN_CHANGES = 4  # type: ignore[misc]
+
+clock.stop()
 
 
 def _run_everything() -> None:
@@ -34,7 +37,7 @@ def _run_everything() -> None:
                 step += 1
             assert not differences(engine, world), differences(engine, world)
         with facegrep.open(path, readonly=True) as engine:
-            assert not differences(engine, World(world.shelves))
+            assert not differences(engine, replace(world, tokens={}))
     gc.collect()
     gc.freeze()
 

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
 
-from tests.faults import sabotage
+from tests.faults import clock, sabotage
 from tests.faults.operations import after, perform, plan
 from tests.faults.world import World
 
@@ -79,6 +79,11 @@ class Board:
         self._numbers[2] = int(value)
 
     @property
+    def clock(self) -> memoryview:
+        """The time, for those who share it."""
+        return self._numbers[3:4]
+
+    @property
     def text(self) -> str:
         """What the worker died of, if not of us."""
         return bytes(self._memory[64:]).rstrip(b"\0").decode(errors="replace")
@@ -100,7 +105,8 @@ class Board:
         while not reached(self):
             if not worker.is_alive() and not reached(self):
                 raise RuntimeError(f"the worker ended by itself: {self.text or worker.exitcode}")
-            if time.monotonic() > deadline:
+            # This process may have been stopped meanwhile, and the worker not.
+            if time.monotonic() > deadline and not reached(self):
                 raise RuntimeError(f"the worker did nothing for {PATIENCE_S} s")
             time.sleep(0.0005)
 
@@ -154,6 +160,7 @@ def work(
     """Do step after step from `first` on, until killed or asked to stop."""
     board = Board(board_path)
     sabotage.apply(fault)
+    clock.move_to(world.now_ms)
     try:
         with facegrep.open(path) as engine:
             step = first

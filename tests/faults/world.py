@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.faults.clock import START_MS
 
 from facegrep import _core
 
@@ -42,13 +43,20 @@ def media_id_of(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """An asset that was acknowledged: the numbers of its vectors, and what is said of it."""
+    """An asset that was acknowledged: the numbers of its vectors, and what is said of it.
+
+    Attributes
+    ----------
+    added_ms
+        When it was added; that decides when it expires.
+    """
 
     media_id: str
     vectors: tuple[int, ...]
     int_field1: int | None = None
     str_field1: str | None = None
     title: str | None = None
+    added_ms: int = START_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +74,17 @@ class Shelf:
 
     Attributes
     ----------
+    assets
+        All that is stored, also what has expired and was not purged.
     active
         Whether its face index is; without, it holds assets but no vectors.
+    ttl_ms
+        How long assets are kept; ``None``: for ever.
     """
 
     assets: dict[str, Asset] = field(default_factory=dict)
     active: bool = True
+    ttl_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +95,37 @@ class World:
     ----------
     gone
         The last ids that were removed, of every library; some come back.
+    now_ms
+        What time it is.
+    search_audit, audited
+        Whether searches are audited; the last that were, by who made them.
+    copy
+        What the last backup holds.
     """
 
     shelves: dict[str, Shelf] = field(default_factory=dict)
     tokens: dict[str, Frozen] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
+    now_ms: int = START_MS
+    search_audit: bool = False
+    audited: tuple[str, ...] = ()
+    copy: World | None = None
+
+    def live(self, library: str) -> dict[str, Asset]:
+        """The assets that have not expired."""
+        shelf = self.shelves[library]
+        if shelf.ttl_ms is None:
+            return shelf.assets
+        until_ms = self.now_ms - shelf.ttl_ms
+        return {key: each for key, each in shelf.assets.items() if each.added_ms > until_ms}
+
+    def expired(self, library: str) -> list[str]:
+        """The ids of those that have."""
+        return sorted(self.shelves[library].assets.keys() - self.live(library).keys())
+
+    def backed_up(self) -> World:
+        """What a backup made now holds: no frozen answers."""
+        return replace(self, tokens={}, copy=None)
 
     def with_assets(self, library: str, assets: list[Asset]) -> World:
         """Put in assets, in place of those of the same id."""
@@ -124,8 +163,8 @@ class World:
         )
 
     def ranked(self, library: str, query: int) -> list[tuple[str, float]]:
-        """Every asset with its best cosine: score descending, then id."""
-        assets = list(self.shelves[library].assets.values())
+        """Every asset that is there with its best cosine: score descending, then id."""
+        assets = list(self.live(library).values())
         if not assets:
             return []
         codes = np.array([code_of(n) for each in assets for n in each.vectors], dtype=np.float64)

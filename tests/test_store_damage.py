@@ -6,6 +6,7 @@ import contextlib
 import random
 import re
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -236,3 +237,32 @@ def test_no_flipped_bit_beside_an_id_makes_its_asset_unknown(store: Path) -> Non
             except facegrep.StoreError:
                 noticed += 1
     assert noticed > 100
+
+
+@pytest.mark.parametrize("expired", [1, 2])
+def test_no_flipped_bit_of_a_time_makes_an_asset_expire_or_last(
+    store: Path, expired: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = 1_800_000_000_000
+    times_ms = [now_ms + number * 1000 for number in range(4)]
+    monkeypatch.setattr(time, "time_ns", lambda: now_ms * 1_000_000)
+    with facegrep.open(store) as engine:
+        engine.create_library("brief", dim=DIM, threshold=-1.0, ttl_ms=10_000)
+        for now_ms in times_ms:
+            engine.add_vectors("brief", [f"{now_ms}"], np.ones((1, DIM)))
+    now_ms = times_ms[0] + 10_000 + expired * 1000 - 500
+    catalog = store / "catalog.db"
+    content = catalog.read_bytes()
+    noticed = 0
+    for time_ms in times_ms:
+        for place in re.finditer(re.escape(time_ms.to_bytes(6, "big")), content):
+            for bit in range(0, 48, 5):
+                data = bytearray(content)
+                data[place.start() + bit // 8] ^= 1 << bit % 8
+                catalog.write_bytes(data)
+                try:
+                    with facegrep.open(store, readonly=True) as engine:
+                        assert engine.library("brief").media_count == 4 - expired, (time_ms, bit)
+                except facegrep.StoreError:
+                    noticed += 1
+    assert noticed > 8

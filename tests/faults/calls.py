@@ -1,6 +1,6 @@
 """A fault at every call on files that an operation makes: KILL, EIO, ENOSPC, on the real process.
 
-``python -m tests.faults.calls --points 0 --seed 1`` (0: all of them)
+``python -m tests.faults.calls --points 0 --seed 1`` (0: all of them; ``--verbs purge,backup``)
 
 The process is traced once to learn its calls, then run anew for each fault. A killed one is judged
 in two ways: by its files as they are, and (CUT) without the names that no fsync of a directory had
@@ -279,14 +279,17 @@ def faults_at(call: FileCall, *, lasting: bool) -> list[Fault]:
     return found
 
 
-def run(*, points: int, nested: int, seed: int) -> Outcome:
-    """Hit every call of every operation, or some `points` of them, and recoveries from them."""
+def run(*, points: int, nested: int, seed: int, verbs: str = "") -> Outcome:
+    """Hit every call of every operation, or some `points` of them, and recoveries from them.
+
+    `verbs` are those of some operations only, with commas between.
+    """
     outcome = Outcome("fault at every call", seed)
     chance = random.Random(seed)
     with worker.scratch("calls") as folder:
         bench = Bench(folder, outcome)
         every: list[tuple[Target, FileCall, Fault]] = []
-        for target in targets(folder / "stores", seed):
+        for target in targets(folder / "stores", seed, verbs.split(",") if verbs else OPERATIONS):
             calls = bench.trace(target)
             outcome.counts["calls on files"] += len(calls)
             every += [
@@ -328,4 +331,4 @@ def _hit_recoveries(bench: Bench, left: list[Target], nested: int, chance: rando
 
 
 if __name__ == "__main__":
-    main("calls", {"points": 0, "nested": 1000}, run)
+    main("calls", {"points": 0, "nested": 1000, "verbs": ""}, run)

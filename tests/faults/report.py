@@ -77,16 +77,17 @@ def random_seed() -> int:
 
 def main(
     name: str,
-    options: dict[str, int],
+    options: dict[str, int | str],
     run: Callable[..., Outcome],
 ) -> None:
     """Run the full form of a test from the command line, write its result, exit 1 if it failed.
 
-    `options` are numbers that `run` takes by name, with their defaults; ``--seed`` is one always.
+    `options` are what `run` takes by name, with their defaults; ``--seed`` is one always.
     """
     parser = argparse.ArgumentParser(prog=f"python -m tests.faults.{name}", description=run.__doc__)
     for option, default in options.items():
-        parser.add_argument(f"--{option}", type=int, default=default, help=f"default {default}")
+        kind = type(default)
+        parser.add_argument(f"--{option}", type=kind, default=default, help=f"default {default!r}")
     parser.add_argument("--seed", type=int, default=None, help="default: a random one")
     given = vars(parser.parse_args())
     if given["seed"] is None:
@@ -96,7 +97,7 @@ def main(
     outcome = run(**given)
     outcome.seconds = round(time.monotonic() - outcome.began, 1)
     outcome.machine = machine()
-    arguments = " ".join(f"--{key} {value}" for key, value in given.items())
+    arguments = " ".join(f"--{key} {value}" for key, value in given.items() if value != "")
     outcome.command = f"python -m tests.faults.{name} {arguments}"
     RESULTS.mkdir(parents=True, exist_ok=True)
     result = {key: getattr(outcome, key) for key in _KEPT}

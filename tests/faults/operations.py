@@ -85,6 +85,12 @@ def copy_of(store: Path) -> Path:
     return store.with_name("backup")
 
 
+def without_backup(store: Path, world: World) -> World:
+    """Remove the last backup: whoever was killed making one may or may not have left it."""
+    shutil.rmtree(copy_of(store), ignore_errors=True)
+    return replace(world, copy=None)
+
+
 def plan(seed: int, step: int, world: World) -> Call:
     """Plan a step: it depends on nothing else."""
     chance = random.Random(f"{seed}/{step}")

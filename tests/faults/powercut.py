@@ -26,7 +26,7 @@ from typing import Final
 from tests.faults import worker
 from tests.faults.check import which
 from tests.faults.kill import worlds_until
-from tests.faults.operations import FIRST, make_store
+from tests.faults.operations import FIRST, make_store, without_backup
 from tests.faults.report import Outcome, main
 from tests.faults.world import World
 
@@ -127,7 +127,8 @@ def run(*, cuts: int, seed: int, fault: str | None = None) -> Outcome:
                 if found is None:
                     outcome.violate(f"cut {done}, steps {first} to {acknowledged}: {wrong[:3]}")
                     break
-                world, first = worlds[found], board.begun + 1
+                world = without_backup(folder / "store", worlds[found])
+                first = board.begun + 1
                 outcome.progress(done, cuts, "cuts")
                 if done % _CUTS_PER_IMAGE == 0:
                     break

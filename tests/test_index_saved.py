@@ -241,6 +241,45 @@ def test_what_was_removed_does_not_come_back_with_its_page(
         assert code.tobytes() not in again.tobytes()
 
 
+def test_what_a_removed_asset_had_in_its_fields_is_in_no_file() -> None:
+    rng = np.random.default_rng(8)
+    index = _core.FaceIndex(DIM)
+    ids = [f"asset {i}" for i in range(200)]
+    codes = _core.quantize(rng.standard_normal((200, DIM)).astype(np.float32))
+    numbers = [0x1122334455667700 + i for i in range(200)]
+    fields = {
+        "intField1": numbers,
+        "utcCreate": numbers,
+        "strField1": [f"<name {i}>" for i in range(200)],
+        "strField2": [f"<shared {i % 20}>" for i in range(200)],
+        "namespace": [None if i % 2 else f"<space {i}>" for i in range(200)],
+    }
+    index.add_codes(ids, codes, fields, np.arange(200))
+    with pytest.raises(facegrep.AlreadyExistsError):  # a refused call changes nothing
+        index.add_codes(["x", ids[3]], codes[:2], {"strField1": ["<refused>"] * 2}, np.arange(2))
+    for round_ in range(3):
+        gone = range(round_ * 40, round_ * 40 + 40) if round_ < 2 else range(10, 200, 20)
+        index.remove(ids[gone.start : gone.stop : gone.step])
+        content = saved(index)
+        left = set(range(200)) - set(range(min(round_ + 1, 2) * 40))
+        left -= set(range(10, 200, 20)) if round_ == 2 else set()
+        for i in range(200):
+            is_left = i in left
+            assert (b"<name %d>" % i in content) is is_left, i
+            assert (numbers[i].to_bytes(8, "little") in content) is is_left, i
+        shared = {i % 20 for i in left}
+        assert [b"<shared %d>" % i in content for i in range(20)] == [
+            i in shared for i in range(20)
+        ]
+        assert b"<refused>" not in content
+        index, _ = loaded(content)
+    assert b"<shared 10>" not in content
+    # A string that is gone can come again, and is found.
+    index.add_codes(["new"], codes[:1], {"strField2": ["<shared 10>"]}, np.array([999]))
+    assert index.keys(compile_where({"strField2": "<shared 10>"})).tolist() == [999]
+    assert index.keys(compile_where({"strField1": "<name 1>"})).tolist() == []
+
+
 def test_threads_that_want_the_same_pages_get_the_same_answers() -> None:
     rng = np.random.default_rng(2)
     vectors = rng.standard_normal((30_000, 64)).astype(np.float32)

@@ -12,14 +12,24 @@ std::uint32_t add_string(std::string_view text, TextColumn& column) {
     throw InvalidArgument("fields: more than 2^32 - 2 distinct strings in one field");
   }
   const auto code = static_cast<std::uint32_t>(column.strings.size());
+  column.uses.resize(code + std::size_t{1});  // one too many does no harm
   column.strings.push_back(column.arena.store(text));
   try {
     column.code_of.find_or_add(text, code, column.strings);
   } catch (...) {  // so that the two cannot disagree
+    wipe(column.strings.back());
     column.strings.pop_back();
     throw;
   }
   return code;
+}
+
+void forget_string(std::uint32_t code, TextColumn& column) noexcept {
+  std::string_view& text = column.strings[code];
+  if (text.data() == nullptr) return;  // already
+  column.code_of.erase(text, code, column.strings);
+  wipe(text);
+  text = {};
 }
 
 }  // namespace
@@ -52,6 +62,15 @@ EncodedFields Columns::encode(const AssetFields& fields) {
   return encoded;
 }
 
+void Columns::take_back(const std::vector<EncodedFields>& fields) noexcept {
+  for (const EncodedFields& one : fields) {
+    for (std::size_t f = 0; f < kTextFields; ++f) {
+      const std::uint32_t code = one.codes[f];
+      if (code != 0 && texts_[f].uses[code] == 0) forget_string(code, texts_[f]);
+    }
+  }
+}
+
 void Columns::append(const EncodedFields& fields) {
   const std::size_t asset = size_++;
   for (std::size_t f = 0; f < kIntFields; ++f) {
@@ -66,6 +85,21 @@ void Columns::append(const EncodedFields& fields) {
     if (fields.codes[f] == 0 && texts_[f].codes.empty()) continue;
     texts_[f].codes.resize(size_);
     texts_[f].codes[asset] = fields.codes[f];
+    if (fields.codes[f] != 0) ++texts_[f].uses[fields.codes[f]];
+  }
+}
+
+void Columns::wipe(std::size_t asset) noexcept {
+  for (IntColumn& column : ints_) {
+    if (!test(column.present, asset)) continue;
+    column.values[asset] = 0;
+    clear(column.present, asset);
+  }
+  for (TextColumn& column : texts_) {
+    if (asset >= column.codes.size() || column.codes[asset] == 0) continue;
+    const std::uint32_t code = column.codes[asset];
+    column.codes[asset] = 0;
+    if (--column.uses[code] == 0) forget_string(code, column);
   }
 }
 

@@ -37,10 +37,12 @@ struct IntColumn {
   Bitmap present;
 };
 
-/// Strings as codes of a dictionary; code 0 is "absent".
+/// Strings as codes of a dictionary; code 0 is "absent". A string that no asset uses any more is
+/// overwritten and gone: a dictionary that kept it would bring what was erased into saved indexes.
 struct TextColumn {
   GrowingArray<std::uint32_t> codes;
   std::vector<std::string_view> strings{std::string_view()};  // by code, in the arena
+  std::vector<std::uint32_t> uses{0};                         // by code: how many assets have it
   IdArena arena;
   IdTable code_of;
 };
@@ -49,10 +51,14 @@ class Columns {
  public:
   /// Makes room for these, so that append() cannot throw.
   void reserve(const std::vector<EncodedFields>& more);
-  /// Gives the strings of `fields` their codes. Adds no asset.
+  /// Gives the strings of `fields` their codes. Adds no asset: it must come soon, or take_back().
   EncodedFields encode(const AssetFields& fields);
+  /// Forgets strings that encode() brought for assets that did not come.
+  void take_back(const std::vector<EncodedFields>& fields) noexcept;
   /// Adds the next asset.
   void append(const EncodedFields& fields);
+  /// Overwrites what an asset has in its fields: it has nothing in them then.
+  void wipe(std::size_t asset) noexcept;
 
   /// Takes over the columns of so many assets.
   void adopt(std::size_t size, std::array<IntColumn, kIntFields> ints,

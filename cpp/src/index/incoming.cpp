@@ -64,6 +64,29 @@ class NewEntries {
   bool kept_ = false;
 };
 
+// The strings that a call brings into the dictionaries, taken back unless keep() is called.
+class NewStrings {
+ public:
+  explicit NewStrings(Columns& columns) : columns_(columns) {}
+  NewStrings(const NewStrings&) = delete;
+  NewStrings& operator=(const NewStrings&) = delete;
+  ~NewStrings() {
+    if (!kept_) columns_.take_back(fields_);
+  }
+
+  void encode(const AssetFields& fields) {
+    fields_.emplace_back();  // first: what has a code must not be forgotten
+    fields_.back() = columns_.encode(fields);
+  }
+  const std::vector<EncodedFields>& fields() const noexcept { return fields_; }
+  void keep() noexcept { kept_ = true; }
+
+ private:
+  Columns& columns_;
+  std::vector<EncodedFields> fields_;  // (assets)
+  bool kept_ = false;
+};
+
 Groups group_by_id(const std::vector<std::string_view>& ids, const Library& library,
                    NewEntries& entries) {
   const std::size_t rows = ids.size();
@@ -208,11 +231,11 @@ std::size_t add(const IncomingFaces& incoming, Library& library) {
   // Everything that can throw, before anything is visible.
   std::size_t new_rows = 0;
   std::vector<std::uint32_t> fresh;
-  std::vector<EncodedFields> fields;
+  NewStrings strings(library.columns);
   for (std::uint32_t group = 0; group < groups.lead.size(); ++group) {
     if (groups.existing[group] == kNone) {
       fresh.push_back(group);
-      fields.push_back(library.columns.encode(fields_at(incoming, groups.lead[group])));
+      strings.encode(fields_at(incoming, groups.lead[group]));
       new_rows += groups.start[group + 1] - groups.start[group];
     } else {
       check_same(library, incoming, groups, group, codes);
@@ -225,7 +248,7 @@ std::size_t add(const IncomingFaces& incoming, Library& library) {
   reserve_more(library.ids, fresh.size());
   library.keys.reserve(library.assets() + fresh.size());
   reserve_more(library.live, words_for(library.assets() + fresh.size()) - library.live.size());
-  library.columns.reserve(fields);
+  library.columns.reserve(strings.fields());
 
   for (std::size_t i = 0; i < fresh.size(); ++i) {
     const auto asset = static_cast<std::uint32_t>(library.assets());
@@ -241,10 +264,11 @@ std::size_t add(const IncomingFaces& incoming, Library& library) {
     library.keys.push_back(key_at(incoming, groups.lead[fresh[i]]));
     library.live.resize(words_for(library.assets()));
     set(library.live, asset);
-    library.columns.append(fields[i]);
+    library.columns.append(strings.fields()[i]);
   }
   library.live_rows += new_rows;
   entries.keep();
+  strings.keep();
   return new_rows;
 }
 

@@ -30,6 +30,7 @@ void Library::remove(std::uint32_t asset) noexcept {
   asset_by_id.erase(ids[asset], asset, ids);
   wipe(ids[asset]);
   ids[asset] = {};
+  columns.wipe(asset);
   clear(live, asset);
   std::fill_n(codes.data() + first_row[asset] * dim, rows_of(asset) * dim, std::int8_t{0});
   for (std::size_t row = first_row[asset]; row < first_row[asset + 1]; ++row) plane.wipe(row);

@@ -224,12 +224,18 @@ void read_columns(const Reader& in, Library& library) {
     const std::size_t count = starts - 1;
     column.strings = read_strings(in, section + 1, count, column.arena);
     require(column.strings.front().empty(), "a column has no string for an absent one");
+    column.uses.resize(count);
+    Bitmap used(words_for(count));
     for (const std::uint32_t code : column.codes) {
       require(code < count, "a column names a string that is not there");
+      if (code == 0) continue;
+      ++column.uses[code];
+      set(used, code);
     }
-    Bitmap codes(words_for(count));
-    for (std::size_t code = 1; code < count; ++code) set(codes, code);
-    read_table(in, section + 3, std::move(codes), column.code_of);
+    for (std::size_t code = 1; code < count; ++code) {
+      require(test(used, code) || column.strings[code].empty(), "a column has a string of nobody");
+    }
+    read_table(in, section + 3, std::move(used), column.code_of);
   }
   library.columns.adopt(assets, std::move(ints), std::move(texts));
 }

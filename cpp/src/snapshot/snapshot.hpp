@@ -66,7 +66,7 @@ static_assert(std::has_unique_object_representations_v<Header>);
 static_assert(sizeof(Header) <= kPageBytes - sizeof(std::uint32_t));
 
 inline constexpr char kMagic[] = "FGREPIDX";
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 
 inline std::size_t pages_for(std::size_t bytes) noexcept {

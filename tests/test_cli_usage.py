@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,16 @@ def test_help_has_the_exit_codes_and_examples_to_copy() -> None:
         examples = [line.strip() for line in meant if line.startswith("    ")]
         assert any(line.startswith(f"facegrep {command} ") for line in examples)
         assert shown.issuperset(examples), "80 columns fold what is longer"
+
+
+@pytest.mark.parametrize("words", [["libraries"], ["--help"]])
+def test_a_cpu_tier_that_does_not_exist_is_one_line_and_exit_code_2(words: list[str]) -> None:
+    command = [sys.executable, "-m", "facegrep", *words]
+    env = {**os.environ, "FACEGREP_ISA": "sse9"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("facegrep: FACEGREP_ISA=sse9: expected one of ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_narrow_terminal_folds_names_and_never_numbers(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from facegrep._core import active_isa
 from facegrep._errors import (
     AlreadyExistsError,
     DeviceUnavailableError,
@@ -35,10 +34,11 @@ from facegrep._errors import (
     StoreReadOnly,
     StoreVersionError,
 )
-from facegrep._index import FaceIndex
-from facegrep._result import Hit, Plan, SearchResult
 
 if TYPE_CHECKING:
+    from facegrep._core import active_isa
+    from facegrep._index import FaceIndex
+    from facegrep._result import Hit, Plan, SearchResult
     from facegrep.engine import Engine, open
 
 __version__ = "0.1.0"
@@ -73,12 +73,22 @@ __all__ = [
     "open",
 ]
 
-_LAZY = {"Engine": "facegrep.engine", "open": "facegrep.engine"}
+# When they are first wanted: the engine needs more than numpy, and the native core refuses to load
+# under an impossible FACEGREP_ISA, which the command must be able to say in a line.
+_LAZY = {
+    "Engine": "facegrep.engine",
+    "FaceIndex": "facegrep._index",
+    "Hit": "facegrep._result",
+    "Plan": "facegrep._result",
+    "SearchResult": "facegrep._result",
+    "active_isa": "facegrep._core",
+    "open": "facegrep.engine",
+}
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in ("engine", "ice", "media", "vision"):
+    if name in ("_core", "engine", "ice", "media", "vision"):
         return importlib.import_module(f"facegrep.{name}")
     raise AttributeError(f"module 'facegrep' has no attribute {name!r}")

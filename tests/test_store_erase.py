@@ -339,6 +339,37 @@ def test_a_disk_that_fails_makes_it_pending_and_the_next_time_finishes_it(
     require_erased(store, GONE)
 
 
+FINISHED_AND_LEFT = {
+    "overwrite_entered": "finished: nothing; left: vectors, saved indexes, kept answers, the cat",
+    "wipe_outdated": "finished: vectors; left: saved indexes, kept answers, the catalog",
+    "forget_deleted": "finished: vectors, saved indexes; left: kept answers, the catalog",
+    "scrub": "finished: vectors, saved indexes; left: kept answers, the catalog",
+    "append_entry": "finished: vectors, saved indexes, kept answers; left: the catalog",
+}
+
+
+@pytest.mark.parametrize("step", FINISHED_AND_LEFT)
+def test_what_is_pending_is_said_truly(
+    store: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise facegrep.StoreBusy("another writer held writer.lock for 10 s; nothing was written")
+
+    with facegrep.open(store) as engine:
+        owners = (_erase, engine._shared.store.caches, engine._shared.store.answers)
+        with monkeypatch.context() as patch:
+            patch.setattr(next(o for o in owners if hasattr(o, step)), step, fail)
+            with pytest.raises(facegrep.ErasePending) as caught:
+                engine.erase("lib", GONE)
+        message = str(caught.value)
+        assert FINISHED_AND_LEFT[step] in message
+        assert "another writer held writer.lock for 10 s; finished" in message
+        assert "nothing was written" not in message  # much was
+        again = engine.erase("lib", GONE)
+        assert (again.media_ids, set(again.unknown_ids)) == ((), set(GONE))
+    require_erased(store, GONE)
+
+
 def test_a_damaged_block_is_overwritten_and_stays_damaged(store: Path) -> None:
     path = store / "v" / "2-0-0.vec"
     data = bytearray(path.read_bytes())

@@ -165,8 +165,9 @@ class StoreFull(StoreError):
 class ErasePending(StoreError):
     """Assets are in no answer any more, but not all of their bytes are overwritten yet.
 
-    What is left is done by the next ``erase``, ``compact`` or ``purge``, or when the store is
-    opened for writing again. There is no receipt before.
+    The message says what is finished and what is left. That is done by the next ``erase``,
+    ``compact`` or ``purge``, or when the store is opened for writing again. There is no receipt
+    before; erasing the same ids again gives one, in which they are unknown.
     """
 
 

@@ -21,7 +21,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from facegrep._errors import ErasePending, StoreBusy, StoreError
+from facegrep._errors import ErasePending, StoreBusy, StoreCorrupt, StoreError
 from facegrep.store._audit import AuditEntry, append_entry, note_change
 from facegrep.store._clock import now_ms
 from facegrep.store._core import StoreCore
@@ -157,8 +157,8 @@ class EraseOperations(StoreCore):
                 done = _entry_of_the_end(connection, begun.entry, begun.seq)
         except StoreError as error:
             raise ErasePending(
-                "in no answer any more, but what the audit says of the end cannot be read; erase "
-                "them again for a receipt"
+                "in no answer any more, and overwritten in every file, but there is no receipt: "
+                f"{_reason(error)}; erase the same again for one, which says that they are unknown"
             ) from error
         return Receipt(
             library=begun.entry.library or "",
@@ -194,17 +194,21 @@ class EraseOperations(StoreCore):
     def _finish(self, timeout_s: float) -> int | None:
         """Do all that is left to do; how many answers changed, ``None`` if no file of them did."""
         deadline = time.monotonic() + timeout_s
+        done = 0
         try:
             # First: what was begun up to this commit is in the journal now.
             begun = wanted_scrub(self.catalog)
             overwrite_entered(self.catalog, self.vectors.folder)
+            done = 1
             self.caches.wipe_outdated()
+            done = 2
             answers = self.answers.forget_deleted(self.catalog)
             of_session = wanted_scrub(self.session)
             if of_session:
                 scrub(self.session, deadline)
                 with self.session.write() as transaction:
                     settle_scrub(transaction, of_session)
+            done = 3
             if begun:  # else another process was faster
                 scrub(self.catalog, deadline)
                 with self.catalog.write() as transaction:
@@ -217,13 +221,21 @@ class EraseOperations(StoreCore):
                     )
         except StoreError as error:
             raise ErasePending(
-                f"in no answer any more, but not all is overwritten yet: {error}; erase, compact "
-                "or purge, or opening the store again goes on with it"
+                f"in no answer any more, but not all is overwritten yet: {_reason(error)}; "
+                f"finished: {', '.join(_STEPS[:done]) or 'nothing'}; left: "
+                f"{', '.join(_STEPS[done:])}; erase, compact or purge, or opening the store again "
+                "goes on with it"
             ) from error
         return answers if of_session else None
 
 
 _ERASED: Final = "erased"
+_STEPS: Final = ("vectors", "saved indexes", "kept answers", "the catalog's free space and log")
+
+
+def _reason(error: StoreError) -> str:
+    """Say what failed. Our messages go on with what became of the call that failed, a step here."""
+    return str(error).partition(";")[0]
 
 
 class _Begun(NamedTuple):
@@ -251,4 +263,4 @@ def _entry_of_the_end(connection: sqlite3.Connection, begun: AuditEntry, seq: in
         entry = AuditEntry(*row)
         if json.loads(entry.details)["up_to"] >= seq:
             return entry
-    raise ErasePending("not all is overwritten yet")
+    raise StoreCorrupt("catalog.db: the audit has no entry of the end of an erasure")

@@ -70,8 +70,7 @@ def scrub(database: Database, deadline: float) -> None:
                 return
     raise ErasePending(
         f"{database.path.name}: a reader in a long transaction holds back the log, which still has "
-        "the erased rows; they are in no answer any more. End that reader and call erase, compact "
-        "or purge, or open the store again"
+        "what was erased: end that reader"
     )
 
 

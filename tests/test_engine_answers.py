@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import re
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 
 import facegrep
 from facegrep.engine import SearchResult
+from facegrep.store import _answers
 
 DIM = 8
 CONDITION, URL = b"c" * 32, b"u" * 32
@@ -195,6 +199,55 @@ def test_an_embedding_is_known_by_its_url_while_a_token_lives(
     put(engine, "token")
     assert engine.answers.embedding_of("lib", "token", URL) is None
     assert engine.answers.get("lib", "token") is None
+
+
+SCAN = """
+import pathlib, sys
+found = set()
+for path in pathlib.Path(sys.argv[1]).rglob("*"):
+    data = path.read_bytes() if path.is_file() else b""
+    found |= {number for number, hex in enumerate(sys.argv[2:]) if bytes.fromhex(hex) in data}
+print(sorted(found))
+"""
+
+
+def found_in_files(store: Path, *needles: bytes) -> list[int]:
+    """Which are in a file of the store; by another process, for SQLite's locks of this one."""
+    command = [sys.executable, "-c", SCAN, str(store), *(needle.hex() for needle in needles)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return list(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("way", ["purge", "open"])
+def test_a_query_is_in_no_file_once_its_token_is_over(
+    engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    fill(engine, 5)
+    chance = np.random.default_rng(7)
+    queries = [chance.normal(size=DIM).astype(np.float32) for _ in range(3)]
+    needles = [query.tobytes() for query in queries]
+    clock_s = time.time()
+
+    def set_clock(hours: float) -> None:
+        monkeypatch.setattr(_answers, "now_ms", lambda: round((clock_s + hours * 3600) * 1000))
+
+    # The first goes when the third is kept, and is in the log still; the second nobody follows.
+    for token, query, hours in zip("abc", queries, (0, 23, 25), strict=True):
+        set_clock(hours)
+        found = engine.search("lib", vector=query, threshold=-1.0)
+        engine.answers.put("lib", token, CONDITION, URL, query, found)
+    set_clock(48)
+    assert engine.answers.get("lib", "b") is None
+    assert found_in_files(engine.path, *needles) == [0, 1, 2]
+    if way == "purge":
+        assert engine.purge() == []
+    else:
+        with facegrep.open(engine.path):
+            pass
+    assert found_in_files(engine.path, *needles) == [2]
+    assert engine.answers.get("lib", "c") is not None
+    engine.close()
+    assert found_in_files(engine.path, *needles) == [2]
 
 
 def test_answers_belong_to_their_account_and_library_incarnation(engine: facegrep.Engine) -> None:

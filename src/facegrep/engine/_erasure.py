@@ -171,6 +171,8 @@ class ErasureOperations(SearchOperations):
     def purge(self, library: str | None = None) -> list[Receipt]:
         """Erase what has expired, and finish erasures that were cut off.
 
+        Of the store's frozen answers too, with what was searched for.
+
         Parameters
         ----------
         library

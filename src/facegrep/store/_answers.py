@@ -17,6 +17,7 @@ from facegrep.store._checksum import checked, with_checksum
 from facegrep.store._clock import now_ms
 from facegrep.store._libraries import library_ids
 from facegrep.store._scrub import want_scrub
+from facegrep.store._store_row import read_store
 
 if TYPE_CHECKING:
     import sqlite3
@@ -74,6 +75,7 @@ class AnswerRow(NamedTuple):
 _INSERT: Final = f"INSERT INTO answer VALUES ({', '.join('?' * (len(AnswerRow._fields) + 1))})"
 
 
+_EXPIRE: Final = "DELETE FROM answer WHERE expires_ms <= ?"
 _BLOBS: Final = AnswerRow._fields.index("ordinals")
 _UPDATE: Final = (
     f"UPDATE answer SET {', '.join(f'{n} = ?' for n in AnswerRow._fields[_BLOBS:])}, checksum = ?"
@@ -125,7 +127,7 @@ class AnswerStore:
         with self._database.write() as transaction:
             connection = transaction.connection
             _ = transaction.seq
-            connection.execute("DELETE FROM answer WHERE expires_ms <= ?", (created_ms,))
+            connection.execute(_EXPIRE, (created_ms,))
             connection.execute(
                 "DELETE FROM answer WHERE account = ? AND library_id = ? AND token = ?",
                 (account, answer.library_id, token),
@@ -185,6 +187,24 @@ class AnswerStore:
         with self._database.write() as transaction:
             _ = transaction.seq
             transaction.connection.execute("DELETE FROM answer WHERE library_id = ?", (library_id,))
+
+    def has_expired(self) -> bool:
+        """Whether the oldest answer is over; all live alike."""
+        query = "SELECT expires_ms FROM answer ORDER BY created_ms LIMIT 1"
+        with self._database.read() as connection:
+            oldest = connection.execute(query).fetchone()
+        return oldest is not None and oldest[0] <= now_ms()
+
+    def forget_expired(self) -> None:
+        """Forget what lives no longer, and want the file rebuilt if it was ever written.
+
+        What went before, when another answer was kept, may still lie in the log.
+        """
+        with self._database.write() as transaction:
+            if read_store(transaction.connection).seq:
+                _ = transaction.seq
+                transaction.connection.execute(_EXPIRE, (now_ms(),))
+                want_scrub(transaction)
 
     def forget_deleted(self, catalog: Database) -> int:
         """Take out of every answer the hits that were deleted since; returns how many changed.

@@ -103,7 +103,7 @@ class EraseOperations(StoreCore):
         actor: str | None = None,
         timeout_s: float = ERASE_TIMEOUT_S,
     ) -> list[Receipt]:
-        """Erase what has expired, and finish what was begun before.
+        """Erase what has expired, frozen answers as well, and finish what was begun before.
 
         Returns
         -------
@@ -124,6 +124,7 @@ class EraseOperations(StoreCore):
                 rows = list_expired(transaction.connection, current, before_ms=now_ms())
                 if rows:
                     begun.append(self._begin(transaction, current, rows, "purge", actor))
+        self.answers.forget_expired()
         changed_answers = self._finish(timeout_s)
         return [self._receipt(one, changed_answers, [], 0) for one in begun]
 

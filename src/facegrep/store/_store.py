@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from facegrep._errors import StoreCorrupt, StoreNotFound
+from facegrep._errors import StoreBusy, StoreCorrupt, StoreNotFound
 from facegrep.store._add import AddOperations
 from facegrep.store._backup import BackupOperations
 from facegrep.store._change import ChangeOperations
@@ -100,7 +100,10 @@ class Store(
         """Finish what a writer that died began. What cannot be done now is done another time."""
         self.vectors.recover()
         self.caches.recover()
-        with contextlib.suppress(StoreCorrupt):  # said when it is used
+        with contextlib.suppress(StoreBusy, StoreCorrupt):  # the next one; said when it is used
+            if self.answers.has_expired():
+                self.answers.forget_expired()
+        with contextlib.suppress(StoreCorrupt):
             self.finish_erasures()
 
     def close(self) -> None:

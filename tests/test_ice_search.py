@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import facegrep
+from facegrep.engine import _libraries
 from facegrep.ice import IceError, Service
 
 PORTRAITS = Path(__file__).parent / "data" / "portraits"
@@ -386,6 +387,24 @@ def test_a_token_outlives_the_engine(tmp_path: Path, face: NDArray[np.float32]) 
                     expected[20:],
                 ]
             assert caller.fetched == ([] if reopened else ["https://host/macron"])
+
+
+def test_no_search_or_insert_counts_what_has_expired(
+    engine: facegrep.Engine, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count(*_: object) -> None:
+        pytest.fail("every asset was looked at")
+
+    engine.set_retention("crowd", 10**9)
+    first = caller.page("kept")
+    with monkeypatch.context() as patch:
+        patch.setattr(_libraries, "count_expired", count)
+        assert caller.page("kept") == first
+        assert caller.page("kept", 2)[1] == first[1]
+        insert = {"SearchLibName": "crowd", "MediaId": "new", "Input": "https://host/ardern"}
+        caller.service.call("InsertMediaToSearchLib", {**insert, "MediaType": "image"})
+        assert engine.library("crowd", exact_counts=False).ttl_ms == 10**9
+    assert engine.library("crowd") == engine.library("crowd", exact_counts=False)
 
 
 def test_a_search_without_an_active_face_index_is_denied_even_for_a_token(

@@ -75,8 +75,16 @@ class LibraryOperations(EngineCore):
         )
         return library_of(row, (0, 0))
 
-    def library(self, name: str) -> Library:
+    def library(self, name: str, *, exact_counts: bool = True) -> Library:
         """Return one library.
+
+        Parameters
+        ----------
+        name
+            Its name.
+        exact_counts
+            Whether its counts leave out what has expired. With a retention that is found by looking
+            at every asset, 0.15 s at a million; ``False`` counts those as well.
 
         Raises
         ------
@@ -86,7 +94,7 @@ class LibraryOperations(EngineCore):
         check_library_name(name, "name")
         with self._store.catalog.read() as connection:
             row = find_library(connection, self._account, name)
-            return library_of(row, count_expired(connection, row))
+            return library_of(row, count_expired(connection, row) if exact_counts else (0, 0))
 
     def libraries(self) -> list[Library]:
         """List the account's libraries by name, bytewise."""

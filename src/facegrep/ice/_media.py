@@ -25,7 +25,8 @@ def insert_media(context: Context, request: requests.InsertMediaToSearchLib) -> 
     if request.images_input is not None:
         reason = "it goes with MediaType=video in a camera's library, and video is not built yet"
         raise invalid_parameter("ImagesInput", reason)
-    library = context.engine.library(request.search_lib_name)  # before anything is fetched
+    # Before anything is fetched.
+    library = context.engine.library(request.search_lib_name, exact_counts=False)
     media_id = request.media_id or uuid.uuid4().hex
     data, origin = context.sources.read(request.input)
     title = request.msg_body.title

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def search_media_by_face(context: Context, request: SearchMediaByFace) -> Reply:
     """Answer page 1 from what is stored now and freeze it; cut later pages from that answer."""
-    library = context.engine.library(request.search_lib_name)
+    library = context.engine.library(request.search_lib_name, exact_counts=False)
     if library.face_index != "active":
         raise denied(f"the search library {library.name!r} has no active face index")
     if library.model is None:

@@ -182,6 +182,26 @@ def test_compact_says_what_it_freed(store: Path) -> None:
     assert run_json(store, "compact")["freed_bytes"] == 16
 
 
+def test_compact_leaves_no_deleted_vector_when_it_is_told_all(store: Path) -> None:
+    with facegrep.open(store) as engine:
+        engine.add_vectors("people", list("efg"), -np.eye(3, 8, dtype=np.float32))
+        engine.add_vectors("people", ["h"], np.arange(1, 9, dtype=np.float32)[None])
+        code = engine.get("people", "h", vectors=True).faces[0].code
+    assert code is not None
+    gone = code.tobytes()
+    run(store, "delete", "h", "-l", "people")
+
+    def there() -> bool:
+        return any(gone in path.read_bytes() for path in store.rglob("*.vec"))
+
+    assert run_json(store, "compact")["freed_bytes"] == 0  # an eighth is too little
+    assert there()
+    assert run_json(store, "compact", "--all")["freed_bytes"] == 8
+    assert not there()
+    assert run_json(store, "compact", "--all")["rewritten"] == []
+    assert media_of(store) == list("abcdefg")
+
+
 def test_media_of_a_library_are_kept_as_long_as_it_says(store: Path) -> None:
     assert run(store, "retention", "-l", "people").stdout == "kept for ever\n"
     assert run(store, "retention", "30d", "-l", "people").exit_code == 0

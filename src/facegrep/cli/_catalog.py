@@ -115,8 +115,9 @@ def delete(
 ) -> None:
     """Delete media from a library; the photos themselves stay where they are.
 
-    They are in no answer any more; `facegrep erase` takes them out of every file, too. The exit
-    code is 1 when an id was not there.
+    They are in no answer any more, but their vectors are in the store's files until these are
+    compacted; `facegrep erase` instead takes media out of every file. The exit code is 1 when an
+    id was not there.
     """
     with open_existing(store) as engine:
         deleted = engine.delete(library, media_ids=media_ids)

@@ -123,7 +123,8 @@ def purge(
     """Erase what is kept no longer, and finish erasures that were cut off.
 
     Media whose time is up are in no answer any more; this takes them out of every file as well,
-    and the faces that were searched for under a FaceSearchToken of more than a day ago. Run it as often as your retention says, for example once a day. See `facegrep retention`.
+    and the faces that were searched for under a FaceSearchToken of more than a day ago. Run it as
+    often as your retention says, for example once a day. See `facegrep retention`.
     """
     with open_existing(store) as engine, receipt_file(receipt) as write:
         done = engine.purge(library)

@@ -93,14 +93,20 @@ def backup(
 def compact(
     store: StoreOption = None,  # type: ignore[assignment]
     library: AnyLibraryOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also files that hold few deleted ones.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rewrite files of vectors that hold many deleted ones, and overwrite the old files.
 
-    Also finishes erasures that were cut off. Searches go on meanwhile.
+    Many is a quarter of a file. With --all no deleted vector is left in any; `facegrep erase` of
+    the ids takes their remains out of the databases. Also finishes erasures that were cut off.
+    Searches go on meanwhile.
     """
     with open_existing(store) as engine, console(stderr=True).status("compacting"):
-        report = engine.compact(library)
+        shares = {"min_dead_share": 0.0} if everything else {}
+        report = engine.compact(library, **shares)
     if as_json:
         show_json(report.to_dict())
     else:

@@ -70,8 +70,8 @@ class ErasureOperations(SearchOperations):
         -------
         Receipt
             Given once no file of the store holds anything of them. Of an asset that was deleted
-            before the id and row are gone too, its vectors once `compact` has run. Other processes
-            have it in memory until they next search the library.
+            before the id and row are gone too, its vectors once ``compact(min_dead_share=0)`` has
+            run. Other processes have it in memory until they next search the library.
 
         Raises
         ------

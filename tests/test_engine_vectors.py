@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import facegrep
+from facegrep import _core
 from facegrep.engine import _vector_rows
+from facegrep.store import _segments, _vectors
 
 DIM = 16
 
@@ -285,6 +287,34 @@ def test_media_are_listed_by_id_bytewise_page_by_page(engine: facegrep.Engine) -
     assert engine.media("lib", limit=0) == []
     with pytest.raises(facegrep.InvalidArgumentError):
         engine.media("lib", limit=-1)
+
+
+def test_a_page_of_media_reads_each_block_of_vectors_once(
+    engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(4)
+    asset_of_row = random.permutation(np.arange(900) % 300)  # three faces each, in no order
+    vectors = random.normal(size=(900, DIM)).astype(np.float32)
+    monkeypatch.setattr(_vectors, "CAPACITY_BYTES", 300 * DIM)  # three segments at least
+    for part in np.array_split(np.argsort(asset_of_row, kind="stable"), 10):
+        engine.add_vectors("lib", [f"m{asset:03}" for asset in asset_of_row[part]], vectors[part])
+    one_by_one = [engine.get("lib", f"m{asset:03}", vectors=True) for asset in range(300)]
+    blocks = []
+    read_block = _segments.read_block
+
+    def counted(descriptor: int, segment: _segments.Segment, number: int, block: Any) -> Any:
+        blocks.append((segment.file_name, number))
+        return read_block(descriptor, segment, number, block)
+
+    monkeypatch.setattr(_segments, "read_block", counted)
+    together = engine.media("lib", limit=300, vectors=True)
+    assert len(blocks) == len(set(blocks)) >= 3
+    for one, same in zip(one_by_one, together, strict=True):
+        assert one.media_id == same.media_id
+        codes = np.array([face.code for face in one.faces])
+        assert np.array_equal(codes, np.array([face.code for face in same.faces]))
+        assert np.array_equal(codes, _core.quantize(vectors[asset_of_row == int(one.media_id[1:])]))
+    assert engine.media("lib", after="m299", vectors=True) == []
 
 
 def test_vectors_need_an_active_face_index_and_are_erased_with_it(

@@ -65,7 +65,7 @@ class MediaOperations(EngineCore):
             if found is None:
                 raise NotFoundError("media", media_id)
             folder = store.vectors.folder
-            codes = read_asset_codes(connection, folder, row, found) if vectors else None
+            codes = read_asset_codes(connection, folder, row, [found])[0] if vectors else None
             return _media_of(found, codes)
 
         return store.read_library(self._account, library, read)
@@ -100,13 +100,11 @@ class MediaOperations(EngineCore):
         store = self._store
 
         def read(connection: sqlite3.Connection, row: LibraryRow) -> list[Media]:
-            folder = store.vectors.folder
-            return [
-                _media_of(
-                    found, read_asset_codes(connection, folder, row, found) if vectors else None
-                )
-                for found in list_media(connection, row, after, count)
-            ]
+            found = list_media(connection, row, after, count)
+            if not vectors:
+                return [_media_of(one, None) for one in found]
+            codes = read_asset_codes(connection, store.vectors.folder, row, found)
+            return list(map(_media_of, found, codes))
 
         return store.read_library(self._account, library, read)
 

@@ -240,11 +240,42 @@ def test_the_audit_is_a_table_with_who_it_was(store: Path) -> None:
     assert whole.stdout.startswith("the audit is whole: 4 entries, 0 searches\nhead ")
     report = run_json(store, "audit", "verify")
     assert whole.stdout.split()[-1] == report["head"]
-    foreign = store.parent / "foreign.json"
-    foreign.write_text(json.dumps({"begun_hash": report["head"], "hash": "0" * 64}))
-    result = run(store, "audit", "verify", "--receipt", foreign)
+
+
+def test_a_receipt_is_borne_out_by_the_audit_or_refuted(store: Path) -> None:
+    files = [store.parent / f"{name}.json" for name in "ab"]
+    for name, file in zip("ab", files, strict=True):
+        run(store, "erase", name, "-l", "people", "--yes", "--receipt", file)
+    receipts = [json.loads(file.read_text()) for file in files]
+    both = store.parent / "both.json"
+    both.write_text(json.dumps(receipts))
+    assert run(store, "audit", "verify", "--receipt", files[0], "--receipt", both).exit_code == 0
+    changes = {
+        "library": "other",
+        "media_ids": ["a", "c"],
+        "face_count": 2,
+        "begun_ms": 0,
+        "erased_ms": 0,
+        "previous_hash": "0" * 64,
+    }
+    for name, value in changes.items():
+        forged = store.parent / "forged.json"
+        forged.write_text(json.dumps({**receipts[0], name: value}))
+        result = run(store, "audit", "verify", "--receipt", forged)
+        assert result.exit_code == 1
+        assert result.stderr.endswith(f"the audit says otherwise of {name}\n")
+        report = run_json(store, "audit", "verify", "--receipt", forged, exit_code=1)
+        assert [report[key] for key in ("ok", "damages", "missing")] == [False, [], []]
+    # Of one erasure the beginning, of another the end.
+    forged.write_text(json.dumps({**receipts[1], "hash": receipts[0]["hash"]}))
+    assert "erased_ms" in run(store, "audit", "verify", "--receipt", forged).stderr
+    forged.write_text(json.dumps({**receipts[0], "hash": "0" * 64}))
+    result = run(store, "audit", "verify", "--receipt", forged)
     assert result.exit_code == 1
     assert result.stderr.count("no entry has the hash 000") == 1
+    for wrong in ([1], {"hash": "0" * 64}, {**receipts[0], "media_ids": "a"}, "text"):
+        forged.write_text(json.dumps(wrong))
+        assert run(store, "audit", "verify", "--receipt", forged).exit_code == 2
 
 
 def test_the_store_may_stand_before_or_behind_audit(store: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import facegrep
-from facegrep.store import _erase, _journal, _segments
+from facegrep.store import _erase, _journal, _receipt, _segments
 from facegrep.store._audit import AuditEntry, read_entries
 from facegrep.store._segments import HEADER_BYTES
 
@@ -149,8 +149,8 @@ def test_the_audit_knows_counts_and_a_salted_hash_and_chains_the_receipts(
     with engine._shared.store.catalog.read() as connection:
         (salt,) = connection.execute("SELECT salt FROM store").fetchone()
     said = json.loads(entries[0].details)["ids"]
-    assert said == _erase.hash_ids(salt, [IDS[0]])
-    assert said != _erase.hash_ids(bytes(32), [IDS[0]])
+    assert said == _receipt.hash_ids(salt, [IDS[0]])
+    assert said != _receipt.hash_ids(bytes(32), [IDS[0]])
     assert IDS[0] not in repr(entries)
 
 

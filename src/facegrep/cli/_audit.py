@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,9 @@ from facegrep.cli._catalog import day
 from facegrep.cli._opening import open_existing
 from facegrep.cli._options import JsonOption, StoreOption
 from facegrep.cli._output import console, counted, show_error, show_json, show_note, show_table
+
+if TYPE_CHECKING:
+    from facegrep.engine import Receipt
 
 audit = typer.Typer(
     invoke_without_command=True,
@@ -76,20 +79,21 @@ def verify(
     store: StoreOption = None,  # type: ignore[assignment]
     receipt: Annotated[
         list[Path] | None,
-        typer.Option("--receipt", metavar="FILE", help="Must be in it, too; may be repeated."),
+        typer.Option("--receipt", metavar="FILE", help="Must be borne out by it; may be repeated."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check that no entry was changed, removed, moved or added, and that none is missing.
 
-    The exit code is 1 otherwise. Note the head that it prints somewhere else: who changes the
-    store and its side file together can be found by that, or by a receipt, alone.
+    Of a receipt also that it lists the media that were erased then: the audit has a salted hash of
+    their ids. The exit code is 1 otherwise. Note the head that it prints somewhere else: who
+    changes the store and its side file together can be found by that, or by a receipt, alone.
     """
     import facegrep
 
-    hashes = [value for path in receipt or () for value in _hashes(path)]
+    receipts = [one for path in receipt or () for one in _receipts(path)]
     with facegrep.open(store, readonly=True) as engine:
-        report = engine.verify_audit(*hashes)
+        report = engine.verify_audit(*receipts)
     if as_json:
         show_json(report.to_dict())
     elif report.ok:
@@ -100,7 +104,12 @@ def verify(
     for damage in report.damages:
         show_error(damage)
     for value in report.missing:
-        show_error(f"no entry has the hash {value}: another store's receipt, or a forged audit")
+        show_error(
+            f"no entry has the hash {value}: a receipt of another store, or made since this backup "
+            "was taken, or a forged audit"
+        )
+    for contradiction in report.contradictions:
+        show_error(contradiction)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -119,11 +128,12 @@ def searches(
     console().print(f"searches are {'audited' if switch == 'on' else 'not audited'}")
 
 
-def _hashes(path: Path) -> list[str]:
-    """Read the hashes of a receipt, or of several."""
+def _receipts(path: Path) -> list[Receipt]:
+    """Read a receipt, or several."""
+    from facegrep.engine import Receipt
+
     try:
         value: Any = json.loads(path.read_text("utf-8"))
-        receipts = value if isinstance(value, list) else [value]
-        return [str(one[name]) for one in receipts for name in ("begun_hash", "hash")]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        return [Receipt.from_dict(one) for one in (value if isinstance(value, list) else [value])]
+    except (OSError, ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path} is no receipt", param_hint="--receipt") from error

@@ -11,10 +11,10 @@ from facegrep._arguments import check_count, shown
 from facegrep._errors import InvalidArgumentError
 from facegrep._names import check_name
 from facegrep.engine._view import EngineCore
-from facegrep.store import read_entries, read_store
+from facegrep.store import Receipt, contradictions, read_entries, read_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from facegrep.store import StoredEntry
 
@@ -74,6 +74,8 @@ class AuditReport:
         What is wrong, in words.
     missing
         The hashes asked for that no entry has.
+    contradictions
+        What the receipts asked for say, and the audit does not, in words.
     """
 
     entries: int
@@ -81,11 +83,12 @@ class AuditReport:
     head: str
     damages: tuple[str, ...]
     missing: tuple[str, ...]
+    contradictions: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was changed, and no hash is missing."""
-        return not self.damages and not self.missing
+        """Whether nothing was changed, and the audit bears out all that was asked for."""
+        return not (self.damages or self.missing or self.contradictions)
 
     def to_dict(self) -> dict[str, object]:
         """Return it as plain data, for JSON."""
@@ -149,7 +152,7 @@ class AuditOperations(EngineCore):
             )
             return list(itertools.islice(chosen, count))
 
-    def verify_audit(self, *hashes: str) -> AuditReport:
+    def verify_audit(self, *proofs: str | Receipt) -> AuditReport:
         """Check that no entry was changed, removed, added or moved, and that none is missing.
 
         The end is compared with what was acknowledged, in a file beside the database. Who changes
@@ -157,25 +160,47 @@ class AuditOperations(EngineCore):
 
         Parameters
         ----------
-        hashes
-            Of entries that must be there, such as `Receipt.hash`, in hex.
+        proofs
+            Receipts that the audit must bear out, ids, counts and times; and hashes of entries
+            that must be there, in hex.
 
         Returns
         -------
         AuditReport
             Damage is reported, never raised.
         """
-        texts = [check_name(value, f"hashes[{number}]") for number, value in enumerate(hashes)]
+        hashes: list[str] = []
+        for number, proof in enumerate(proofs):
+            if isinstance(proof, Receipt):
+                hashes += [proof.begun_hash, proof.hash]
+            else:
+                hashes.append(check_name(proof, f"proofs[{number}]").lower())
         store = self._store
-        changes, searches = store.verify_chain(store.catalog), store.verify_chain(store.session)
-        there = {value.hex() for value in (*changes.hashes, *searches.hashes)}
+        changes, searches = (
+            store.verify_chain(database, set(hashes)) for database in (store.catalog, store.session)
+        )
+        there = changes.found.keys() | searches.found.keys()
+        receipts = [proof for proof in proofs if isinstance(proof, Receipt)]
         return AuditReport(
             entries=len(changes.hashes),
             searches=len(searches.hashes),
             head=changes.hashes[-1].hex() if changes.hashes else "",
             damages=(*changes.damages, *searches.damages),
-            missing=tuple(text for text in texts if text.lower() not in there),
+            missing=tuple(text for text in hashes if text not in there),
+            contradictions=tuple(self._contradictions(receipts, changes.found)),
         )
+
+    def _contradictions(
+        self, receipts: list[Receipt], entries: Mapping[str, StoredEntry]
+    ) -> Iterator[str]:
+        for receipt in receipts:
+            begun, done = entries.get(receipt.begun_hash), entries.get(receipt.hash)
+            if begun is None or done is None:  # that is said as missing
+                continue
+            with self._store.catalog.read() as connection:
+                salt = read_store(connection).salt
+            if wrong := contradictions(receipt, salt, begun, done):
+                yield f"receipt {receipt.hash}: the audit says otherwise of {', '.join(wrong)}"
 
 
 def _entry_of(entry: StoredEntry) -> AuditEntry:

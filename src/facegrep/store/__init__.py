@@ -39,7 +39,7 @@ from facegrep.store._media import (
     list_media,
     list_unanalysed,
 )
-from facegrep.store._receipt import Receipt
+from facegrep.store._receipt import Receipt, contradictions
 from facegrep.store._store import Store
 from facegrep.store._store_row import read_store
 from facegrep.store._verify import Damage
@@ -69,6 +69,7 @@ __all__ = [
     "Rewritten",
     "Store",
     "StoredEntry",
+    "contradictions",
     "count_expired",
     "find_identities",
     "find_library",

@@ -15,8 +15,6 @@ opening for writing calls: it does 2 to 4 again, as often as it takes.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -28,14 +26,14 @@ from facegrep.store._core import StoreCore
 from facegrep.store._journal import overwrite_entered
 from facegrep.store._libraries import library_by_id, same_library
 from facegrep.store._media import find_stored, list_expired, require_absent
-from facegrep.store._receipt import Receipt
+from facegrep.store._receipt import ERASED, Receipt, hash_ids
 from facegrep.store._removal import remove_for_good
 from facegrep.store._scrub import scrub, settle_scrub, wanted_scrub
 from facegrep.store._store_row import read_store
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from facegrep.store._assets import MediaRow
     from facegrep.store._database import Transaction
@@ -217,7 +215,7 @@ class EraseOperations(StoreCore):
                     append_entry(
                         transaction.connection,
                         time_ms=now_ms(),
-                        action=_ERASED,
+                        action=ERASED,
                         details={"up_to": begun},
                     )
         except StoreError as error:
@@ -230,7 +228,6 @@ class EraseOperations(StoreCore):
         return answers if of_session else None
 
 
-_ERASED: Final = "erased"
 _STEPS: Final = ("vectors", "saved indexes", "kept answers", "the catalog's free space and log")
 
 
@@ -248,19 +245,10 @@ class _Begun(NamedTuple):
     segments: list[Segment]
 
 
-def hash_ids(salt: bytes, media_ids: Iterable[str]) -> str:
-    """Return what stands for ids that must not be found: HMAC-SHA256 of them, sorted.
-
-    Who has the ids and the store can show that these were erased; the store alone names nobody.
-    """
-    message = b"".join(hashlib.sha256(name.encode()).digest() for name in sorted(media_ids))
-    return hmac.digest(salt, message, "sha256").hex()
-
-
 def _entry_of_the_end(connection: sqlite3.Connection, begun: AuditEntry, seq: int) -> AuditEntry:
     """Find the entry of who finished it: this call, or another process for it."""
     query = "SELECT * FROM audit WHERE action = ? AND id > ? ORDER BY id"
-    for row in connection.execute(query, (_ERASED, begun.id)):
+    for row in connection.execute(query, (ERASED, begun.id)):
         entry = AuditEntry(*row)
         if json.loads(entry.details)["up_to"] >= seq:
             return entry

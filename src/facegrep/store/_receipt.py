@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from facegrep._errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from facegrep.store._audit import AuditEntry
+
+ERASED: Final = "erased"
+"""The action of the audit's entry of the end of an erasure."""
 
 NOTE = (
     "Backups and other copies of the store, snapshots of its filesystem, and blocks that a drive "
@@ -58,3 +74,44 @@ class Receipt:
     def to_dict(self) -> dict[str, object]:
         """Return it as plain data, for JSON."""
         return asdict(self)
+
+    @staticmethod
+    def from_dict(value: object) -> Receipt:
+        """Read what `to_dict` gave, from JSON again.
+
+        Raises
+        ------
+        InvalidArgumentError
+            It is something else.
+        """
+        try:
+            return msgspec.convert(value, Receipt)
+        except msgspec.ValidationError as error:
+            raise InvalidArgumentError(f"not a receipt: {error}") from error
+
+
+def hash_ids(salt: bytes, media_ids: Iterable[str]) -> str:
+    """Return what stands for ids that must not be found: HMAC-SHA256 of them, sorted.
+
+    Who has the ids and the store can show that these were erased; the store alone names nobody.
+    """
+    message = b"".join(hashlib.sha256(name.encode()).digest() for name in sorted(media_ids))
+    return hmac.digest(salt, message, "sha256").hex()
+
+
+def contradictions(receipt: Receipt, salt: bytes, begun: AuditEntry, done: AuditEntry) -> list[str]:
+    """Name what a receipt says, and the two entries of the audit that it names do not.
+
+    The audit has its ids as one salted hash, so nobody can put another id into a receipt.
+    """
+    pairs = {
+        "library": (receipt.library, begun.library),
+        "media_ids": (hash_ids(salt, receipt.media_ids), json.loads(begun.details).get("ids")),
+        "face_count": (receipt.face_count, begun.face_count),
+        "begun_ms": (receipt.begun_ms, begun.time_ms),
+        "erased_ms": (receipt.erased_ms, done.time_ms),
+        "previous_hash": (receipt.previous_hash, done.previous.hex()),
+        "hash": (ERASED, done.action),
+        "begun_hash": (True, begun.id < done.id),
+    }
+    return [name for name, (said, known) in pairs.items() if said != known]

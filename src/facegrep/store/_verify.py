@@ -12,7 +12,7 @@ import numpy as np
 from facegrep._errors import FacegrepError, NotFoundError, StoreCorrupt, StoreError
 from facegrep.store import _holdings
 from facegrep.store._acknowledged import NO_HEAD, slots
-from facegrep.store._audit import read_entries
+from facegrep.store._audit import AuditEntry, read_entries
 from facegrep.store._checksum import checksum
 from facegrep.store._core import StoreCore
 from facegrep.store._libraries import library_by_id, library_ids, same_library
@@ -22,7 +22,7 @@ from facegrep.store._segments import open_segment_file, read_block
 from facegrep.store._store_row import read_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from facegrep.store._database import Database
     from facegrep.store._holdings import Table
@@ -77,17 +77,26 @@ class Findings:
 
 @dataclass(slots=True)
 class Chain:
-    """The entries of an audit, by their hashes, and what is wrong with them, in words."""
+    """An audit: its entries' hashes, those entries that were asked for, what is wrong in words."""
 
     hashes: list[bytes] = field(default_factory=list)
+    found: dict[str, AuditEntry] = field(default_factory=dict)
     damages: list[str] = field(default_factory=list)
 
 
 class VerifyOperations(StoreCore):
     """The Store's check of everything."""
 
-    def verify_chain(self, database: Database) -> Chain:
-        """Check the audit of one database from its beginning to what was acknowledged."""
+    def verify_chain(self, database: Database, wanted: Container[str] = ()) -> Chain:
+        """Check the audit of one database from its beginning to what was acknowledged.
+
+        Parameters
+        ----------
+        database
+            Whose.
+        wanted
+            The hashes, in hex, of entries that are asked for.
+        """
         found = Chain()
         name = database.path.name
         try:
@@ -97,6 +106,8 @@ class VerifyOperations(StoreCore):
                 seq = read_store(connection).seq
                 for entry in read_entries(connection):
                     found.hashes.append(entry.hash)
+                    if entry.hash.hex() in wanted:
+                        found.found[entry.hash.hex()] = entry
             if acknowledged.audit_head not in (NO_HEAD, *found.hashes):
                 found.damages.append(f"{name}: the newest entries of the audit are missing")
             elif seq < acknowledged.seq:

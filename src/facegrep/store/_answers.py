@@ -75,7 +75,6 @@ class AnswerRow(NamedTuple):
 _INSERT: Final = f"INSERT INTO answer VALUES ({', '.join('?' * (len(AnswerRow._fields) + 1))})"
 
 
-_EXPIRE: Final = "DELETE FROM answer WHERE expires_ms <= ?"
 _BLOBS: Final = AnswerRow._fields.index("ordinals")
 _UPDATE: Final = (
     f"UPDATE answer SET {', '.join(f'{n} = ?' for n in AnswerRow._fields[_BLOBS:])}, checksum = ?"
@@ -127,7 +126,7 @@ class AnswerStore:
         with self._database.write() as transaction:
             connection = transaction.connection
             _ = transaction.seq
-            connection.execute(_EXPIRE, (created_ms,))
+            self._forget_expired(connection, created_ms)
             connection.execute(
                 "DELETE FROM answer WHERE account = ? AND library_id = ? AND token = ?",
                 (account, answer.library_id, token),
@@ -203,8 +202,21 @@ class AnswerStore:
         with self._database.write() as transaction:
             if read_store(transaction.connection).seq:
                 _ = transaction.seq
-                transaction.connection.execute(_EXPIRE, (now_ms(),))
+                self._forget_expired(transaction.connection, now_ms())
                 want_scrub(transaction)
+
+    def _forget_expired(self, connection: sqlite3.Connection, now: int) -> None:
+        query = "SELECT rowid, * FROM answer WHERE expires_ms <= ?"
+        expired = []
+        for rowid, *values in connection.execute(query, (now,)):
+            try:
+                _checked(tuple(values))
+            except StoreCorrupt:  # perhaps in this very time: `get` says so while it could live
+                created_ms = values[AnswerRow._fields.index("created_ms")]
+                if created_ms > now - self.lifetime_s * 1000:
+                    continue
+            expired.append((rowid,))
+        connection.executemany("DELETE FROM answer WHERE rowid = ?", expired)
 
     def forget_deleted(self, catalog: Database) -> int:
         """Take out of every answer the hits that were deleted since; returns how many changed.

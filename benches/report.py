@@ -73,6 +73,32 @@ def _verdicts(results: Results) -> Iterator[str]:
             for verdict in verdicts(results)
         ),
     )
+    yield from _missed(results)
+
+
+def _missed(results: Results) -> Iterator[str]:
+    """What a query that was not fast enough spent its time on, by the plan that it followed."""
+    rows = [
+        (verdict.work, verdict.row)
+        for verdict in verdicts(results)
+        if verdict.reached is False and verdict.row is not None
+    ]
+    if not rows:
+        return
+    yield "Missed, and what the time went into:\n"
+    for work, row in rows:
+        plan, reached = row.facts.get("plan", {}), touched_per_s(row)
+        one = bytes_per_s(results, row.part, 1)
+        said = f"- {work}: {_time(row.each)}"
+        if reached:
+            said += f" for {plan['bytes_touched'] / 1e6:.1f} MB ({plan['strategy']})"
+            said += f", {_gb(reached)} GB/s"
+        if reached and one:
+            said += f": {reached / one:.0%} of what one core reads"
+        if plan.get("rows_scanned"):
+            said += f"; {row.each * 1e9 / plan['rows_scanned']:.1f} ns a row"
+        yield said + "."
+    yield ""
 
 
 def _bandwidth(results: Results) -> Iterator[str]:

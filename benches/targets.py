@@ -22,6 +22,7 @@ class Verdict:
     aim: str
     measured: str
     reached: bool | None  # None: not measured
+    row: Row | None = None  # of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def _ratio(results: Results, ratio: Ratio, part: str, dim: int, size: str) -> Ve
     if ours is None or rival is None:
         return _missing(work, least, aim)
     times = rival.each / ours.each
-    return Verdict(work, least, aim, f"{times:.1f} x", times >= ratio.least)
+    return Verdict(work, least, aim, f"{times:.1f} x", times >= ratio.least, ours)
 
 
 def bytes_per_s(results: Results, part: str, cores: int) -> float | None:
@@ -132,7 +133,7 @@ def _tier(results: Results) -> Iterator[Verdict]:
         for ours, rival in pairs:
             if ours is not None and rival is not None:
                 times = rival.each / ours.each
-                yield Verdict(work, "1.3 x", "2 x", f"{times:.1f} x", times >= 1.3)
+                yield Verdict(work, "1.3 x", "2 x", f"{times:.1f} x", times >= 1.3, ours)
                 break
         else:
             yield _missing(work, "1.3 x", "2 x")
@@ -185,9 +186,8 @@ def _small(results: Results, dim: int, faces: int, least_us: int) -> Verdict:
     row = results.one(f"{dim}-{faces // 1000}k", "one query", OURS)
     if row is None:
         return _missing(work, f"<= {least_us} us")
-    return Verdict(
-        work, f"<= {least_us} us", "", f"{row.each * 1e6:.0f} us", row.each * 1e6 <= least_us
-    )
+    each_us = row.each * 1e6
+    return Verdict(work, f"<= {least_us} us", "", f"{each_us:.0f} us", each_us <= least_us, row)
 
 
 def _growth(results: Results) -> Verdict:
@@ -196,4 +196,4 @@ def _growth(results: Results) -> Verdict:
     if rows[0] is None or rows[1] is None:
         return _missing(work, "<= 10 x")
     times = rows[1].each / rows[0].each
-    return Verdict(work, "<= 10 x", "", f"{times:.1f} x", times <= 10)
+    return Verdict(work, "<= 10 x", "", f"{times:.1f} x", times <= 10, rows[1])

@@ -152,12 +152,12 @@ def test_a_saved_index_expires_as_well(
     engine: facegrep.Engine, store: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It knows the times of its assets, and which of them it lacks since they expired."""
-    monkeypatch.setattr("facegrep.engine._indexes.MIN_CHANGES", 1)
+    monkeypatch.setattr("facegrep.engine._library_index.MIN_CHANGES", 1)
 
     def reopened() -> set[str]:
         assert list((store / "cache").iterdir())
         with monkeypatch.context() as patch, facegrep.open(store, readonly=True) as reader:
-            patch.setattr("facegrep.engine._indexes.read_changed_assets", lambda *_: iter(()))
+            patch.setattr("facegrep.engine._library_index.read_changed_assets", lambda *_: iter(()))
             return seen(reader)
 
     assert seen(engine) == reopened() == set("abc")

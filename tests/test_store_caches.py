@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import facegrep
-from facegrep.engine import _indexes
+from facegrep.engine import _indexes, _library_index
 
 DIM = 16
 RNG = np.random.default_rng(5)
@@ -26,7 +26,7 @@ ROWS = [media_id for media_id in IDS for _ in range(2)]
 
 @pytest.fixture(autouse=True)
 def small_libraries_are_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_indexes, "MIN_CHANGES", 8)
+    monkeypatch.setattr(_library_index, "MIN_CHANGES", 8)
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def path(tmp_path: Path) -> Path:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What indexes begin with from here on: ``file``, or ``refused``; nothing for a catalog."""
     seen: list[str] = []
-    load = _indexes.LibraryIndex.load
+    load = _library_index.LibraryIndex.load
 
-    def noting(self: _indexes.LibraryIndex, *arguments: object) -> None:
+    def noting(self: _library_index.LibraryIndex, *arguments: object) -> None:
         try:
             load(self, *arguments)  # type: ignore[arg-type]
         except BaseException:
@@ -53,7 +53,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise
         seen.append("file")
 
-    monkeypatch.setattr(_indexes.LibraryIndex, "load", noting)
+    monkeypatch.setattr(_library_index.LibraryIndex, "load", noting)
     return seen
 
 
@@ -276,13 +276,13 @@ def test_what_is_erased_is_in_no_saved_index_on_return(path: Path, how: str) -> 
 
 
 @pytest.mark.parametrize("how", ["erase", "delete and compact"])
-def test_after_an_erasure_the_index_is_saved_anew_without_reading_the_catalog(
+def test_who_erases_saves_the_index_anew_before_it_returns_without_reading_the_catalog(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     with facegrep.open(path) as engine:
-        monkeypatch.setattr(_indexes, "read_changed_assets", lambda *_: iter(()))
+        monkeypatch.setattr(_library_index, "read_changed_assets", lambda *_: iter(()))
         ERASURES[how](engine)
-    assert len(files(path)) == 1
+        assert len(files(path)) == 1
     monkeypatch.undo()
     with facegrep.open(path, readonly=True) as engine:
         assert IDS[7] not in str(answer(engine))
@@ -320,12 +320,12 @@ def test_a_writer_that_died_leaves_nothing_behind(path: Path) -> None:
 
 
 @pytest.fixture
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
     code = (
-        "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.flock(f, fcntl.LOCK_EX);"
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX);"
         "print('held', flush=True); sys.stdin.read()"
     )
-    command = [sys.executable, "-c", code, str(path / "writer.lock")]
+    command = [sys.executable, "-c", code, str(path / request.param)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
@@ -334,15 +334,26 @@ def locked(path: Path) -> Iterator[None]:
         other.stdin.close()
 
 
-def test_no_search_waits_for_a_writer_to_save_an_index(
-    path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("locked", ["cache.lock"], indirect=True)
+@pytest.mark.usefixtures("locked")
+def test_no_search_waits_for_another_to_save_an_index(
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files(path)[0].unlink()
     with facegrep.open(path) as engine:
-        request.getfixturevalue("locked")
         monkeypatch.setattr(_indexes, "CLOSE_TIMEOUT_S", 0.01)
         assert len(str(answer(engine))) > 100
         assert not files(path)
+
+
+@pytest.mark.parametrize("locked", ["writer.lock"], indirect=True)
+@pytest.mark.usefixtures("locked")
+def test_no_search_waits_for_a_writer_to_save_an_index(path: Path) -> None:
+    files(path)[0].unlink()
+    with facegrep.open(path) as engine:
+        engine._shared.store.catalog.lock_timeout_s = 0.01
+        answer(engine)
+        assert len(files(path)) == 1
 
 
 def test_a_disk_that_is_full_costs_the_file_and_no_answer(
@@ -364,8 +375,8 @@ def test_a_disk_that_is_full_costs_the_file_and_no_answer(
 def test_many_processes_open_replace_and_erase_at_once(path: Path) -> None:
     code = """
 import sys, numpy as np, facegrep
-from facegrep.engine import _indexes
-_indexes.MIN_CHANGES = 8
+from facegrep.engine import _library_index
+_library_index.MIN_CHANGES = 8
 path, number = sys.argv[1], int(sys.argv[2])
 vectors = np.random.default_rng(number).standard_normal((80, 16)).astype(np.float32)
 for round_ in range(6):

@@ -110,7 +110,7 @@ def test_an_index_in_memory_has_nothing_to_follow(
         require_left(reader, LEFT)
         engine.compact()
         with monkeypatch.context() as patch:
-            patch.setattr("facegrep.engine._indexes.read_changed_assets", None)
+            patch.setattr("facegrep.engine._library_index.read_changed_assets", None)
             require_left(reader, LEFT)
         engine.delete("lib", [LEFT[0]])
         engine.update("lib", LEFT[1], title="moved, and told anew")

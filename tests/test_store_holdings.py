@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import facegrep
-from facegrep.engine import _indexes
+from facegrep.engine import _library_index
 from facegrep.store import _holdings, _tables
 from facegrep.store._holdings import FILES, TABLES, kind_of, tables_of
 
@@ -65,7 +65,7 @@ def require_listed(path: Path) -> set[str]:
 def test_every_file_of_every_operation_is_on_the_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_indexes, "MIN_CHANGES", 1)  # 50 faces are worth saving
+    monkeypatch.setattr(_library_index, "MIN_CHANGES", 1)  # 50 faces are worth saving
     path = tmp_path / "store"
     kinds = set()
     vectors = np.random.default_rng(1).normal(size=(50, 8))

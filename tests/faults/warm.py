@@ -12,13 +12,13 @@ from tests.faults.check import differences
 from tests.faults.operations import FIRST, OPERATIONS, make_store, perform, plan
 
 import facegrep
-from facegrep.engine import _indexes
+from facegrep.engine import _library_index
 
 _SEED = 5
 
 # The stores here are small. Their indexes are worth saving all the same, so that those files are
 # killed, bent, filled and searched as well.
-_indexes.MIN_CHANGES = 4  # type: ignore[misc]
+_library_index.MIN_CHANGES = 4  # type: ignore[misc]
 
 clock.stop()
 

@@ -86,8 +86,8 @@ class ErasureOperations(SearchOperations):
         checked = check_names(media_ids, "media_ids")
         check_library_name(library)
         store, row = self._writable, self._find(library)
-        self._shared.indexes.hold(row)
-        return store.erase(row, checked, actor=self._actor)
+        with self._shared.indexes.renewing([row]):
+            return store.erase(row, checked, actor=self._actor)
 
     @overload
     def erase_person(
@@ -156,17 +156,17 @@ class ErasureOperations(SearchOperations):
         if dry_run or found.threshold is None:
             return ErasePlan(library, hits, found.threshold or 0.0, found.threshold_reason)
         row = self._find(library)
-        # First: were they dropped last, a crash in between would leave them.
-        self._shared.indexes.hold(row)
-        dropped = store.answers.forget_person(row.id, found.embedding, found.threshold)
-        return store.erase(
-            row,
-            [hit.media_id for hit in hits],
-            actor=self._actor,
-            action="erase_person",
-            answers=dropped,
-            with_expired=True,  # no search says who is in them
-        )
+        with self._shared.indexes.renewing([row]):
+            # First: were they dropped last, a crash in between would leave them.
+            dropped = store.answers.forget_person(row.id, found.embedding, found.threshold)
+            return store.erase(
+                row,
+                [hit.media_id for hit in hits],
+                actor=self._actor,
+                action="erase_person",
+                answers=dropped,
+                with_expired=True,  # no search says who is in them
+            )
 
     def purge(self, library: str | None = None) -> list[Receipt]:
         """Erase what has expired, and finish erasures that were cut off.
@@ -196,7 +196,5 @@ class ErasureOperations(SearchOperations):
         else:
             with store.catalog.read() as connection:
                 rows = list_libraries(connection, self._account)
-        for row in rows:
-            if row.ttl_ms is not None:
-                self._shared.indexes.hold(row)
-        return store.purge(rows, actor=self._actor)
+        with self._shared.indexes.renewing([row for row in rows if row.ttl_ms is not None]):
+            return store.purge(rows, actor=self._actor)

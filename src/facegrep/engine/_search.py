@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from facegrep._result import SearchResult as IndexResult
     from facegrep._where import Where
-    from facegrep.engine._indexes import LibraryIndex
+    from facegrep.engine._library_index import LibraryIndex
     from facegrep.media._picture import PictureSource
     from facegrep.store import LibraryRow
     from facegrep.vision import Analysis, Box, FaceAnalyzer

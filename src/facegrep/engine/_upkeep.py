@@ -216,9 +216,9 @@ class UpkeepOperations(EngineCore):
         finished = store.finish_erasures(timeout_s=ERASE_TIMEOUT_S)
         rewritten: list[Rewritten] = []
         for row in rows:
-            self._shared.indexes.hold(row)
             try:
-                rewritten += store.compact(row, min_dead_share=share, actor=self._actor)
+                with self._shared.indexes.renewing([row]):
+                    rewritten += store.compact(row, min_dead_share=share, actor=self._actor)
             except NotFoundError:  # dropped meanwhile
                 if library is not None:
                     raise

@@ -9,9 +9,10 @@ from facegrep.store._audit import AuditEntry as StoredEntry
 from facegrep.store._audit import read_entries
 from facegrep.store._backup import Copied
 from facegrep.store._bulk import NewVectors
-from facegrep.store._caches import CacheName, Caches
+from facegrep.store._caches import CacheName, Caches, FileIdentity
 from facegrep.store._changes import (
     ChangedAssets,
+    count_changes,
     read_asset_codes,
     read_changed_assets,
     read_tombstones,
@@ -59,6 +60,7 @@ __all__ = [
     "Copied",
     "Damage",
     "Faces",
+    "FileIdentity",
     "Job",
     "KeptAnswer",
     "LibraryRow",
@@ -70,6 +72,7 @@ __all__ = [
     "Store",
     "StoredEntry",
     "contradictions",
+    "count_changes",
     "count_expired",
     "find_identities",
     "find_library",

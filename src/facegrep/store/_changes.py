@@ -59,6 +59,16 @@ class ChangedAssets:
     added_ms: NDArray[np.int64]
 
 
+def count_changes(connection: sqlite3.Connection, library: LibraryRow, after_seq: int) -> int:
+    """Count faces that came and assets that went after a sequence number; of rows not checked."""
+    query = (
+        "SELECT (SELECT coalesce(sum(face_count), 0) FROM media"
+        " WHERE library_id = ?1 AND row_seq > ?2)"
+        " + (SELECT count(*) FROM tombstone WHERE library_id = ?1 AND row_seq > ?2)"
+    )
+    return int(connection.execute(query, (library.id, after_seq)).fetchone()[0])
+
+
 def read_tombstones(
     connection: sqlite3.Connection, library_id: int, after_seq: int, library: str
 ) -> list[int]:

@@ -61,7 +61,9 @@ class StoreCore:
         )
         self.vectors = Vectors(path / "v", self.catalog)
         self.faces_added: Counter[int] = Counter()
-        self.caches = Caches(path / "cache", self.vectors.unfinished, self.catalog)
+        self.caches = Caches(
+            path / "cache", self.vectors.unfinished, self.catalog, FileLock(path / "cache.lock")
+        )
         self.session = Database(
             path / SESSION_FILE, SESSION, FileLock(path / "session.lock"), readonly=readonly
         )

@@ -5,7 +5,8 @@ In this order, each step durable before the next:
 1. One transaction: the assets become tombstones, as in `delete`; their slots enter the journal,
    with the checksums that their blocks will have; the file is marked to be rebuilt; the audit says
    so.
-2. The slots are overwritten, and the journal is emptied; saved indexes are overwritten and removed.
+2. The slots are overwritten, and the journal is emptied; saved indexes, and what a process that
+   died was making, are overwritten and removed.
 3. Frozen answers lose their hits; session.db is rebuilt if it held any, then catalog.db.
 4. One transaction takes the mark away, and the audit says that it is done.
 
@@ -198,6 +199,7 @@ class EraseOperations(StoreCore):
             # First: what was begun up to this commit is in the journal now.
             begun = wanted_scrub(self.catalog)
             overwrite_entered(self.catalog, self.vectors.folder)
+            self.vectors.wipe_orphans()
             done = 1
             self.caches.wipe_outdated()
             done = 2

@@ -118,7 +118,7 @@ FILES: Final = (
     ),
     FileKind(
         "lock",
-        r"(writer|session)\.lock",
+        r"(writer|session|cache)\.lock",
         erase="nothing: it is empty",
         verify="nothing",
         backup="left out",
@@ -140,7 +140,7 @@ FILES: Final = (
     FileKind(
         UNFINISHED,
         r"tmp/.+",
-        erase="overwritten and removed when the store is opened",
+        erase="overwritten and removed, as when the store is opened",
         verify="listed as a leftover",
         backup="left out",
     ),

@@ -11,6 +11,7 @@ import numpy as np
 from facegrep._errors import StoreBusy, StoreCorrupt, StoreError
 from facegrep.store import _segment_rows
 from facegrep.store._assets import Slots
+from facegrep.store._caches import is_saved_index
 from facegrep.store._filesystem import raise_store_error
 from facegrep.store._segments import (
     CAPACITY_BYTES,
@@ -136,23 +137,45 @@ class Vectors:
     def recover(self) -> None:
         """Overwrite and remove what a writer that died left: files the catalog does not name."""
         # Busy: a writer is at work, and an orphan may be its newest segment. Later is soon enough.
-        # Damaged: nobody knows which files are orphans.
         with contextlib.suppress(StoreBusy, StoreCorrupt):
-            if not self._orphans():
-                return
-            with self._catalog.locked():
+            if self._orphans():
+                self.wipe_orphans()
+
+    def wipe_orphans(self) -> None:
+        """Overwrite and remove files that the catalog does not name.
+
+        Whoever erases calls this: a process that died may have been copying what is erased now.
+
+        Raises
+        ------
+        StoreError
+            The lock cannot be had, or a file not be overwritten.
+        """
+        with self._catalog.locked():
+            try:
                 for path in self._orphans():
                     wipe_segment(path)
+            except OSError as error:
+                raise_store_error(
+                    error,
+                    "overwriting what a writer that died left",
+                    "it is in no answer; opening the store again retries",
+                )
 
     def _orphans(self) -> list[Path]:
-        with self._catalog.read() as connection:
-            named = _segment_rows.named_segment_files(connection)
+        # Saved indexes in the making are not under the writer's lock.
+        unfinished = [path for path in self.unfinished.iterdir() if not is_saved_index(path.name)]
+        try:
+            with self._catalog.read() as connection:
+                named = _segment_rows.named_segment_files(connection)
+        except StoreCorrupt:  # then nobody knows which segments are nobody's
+            return unfinished
         segments = [
             path
             for path in self.folder.iterdir()
             if _SEGMENT_NAME.fullmatch(path.name) and path.name not in named
         ]
-        return [*segments, *self.unfinished.iterdir()]
+        return [*segments, *unfinished]
 
 
 class _AppendFailed(Exception):

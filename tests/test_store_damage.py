@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -266,3 +269,31 @@ def test_no_flipped_bit_of_a_time_makes_an_asset_expire_or_last(
                 except facegrep.StoreError:
                     noticed += 1
     assert noticed > 8
+
+
+ON_A_BAD_DISK = """
+import sys, facegrep
+try:
+    with facegrep.open(sys.argv[1], readonly=True) as engine:
+        print("opened")
+        engine.search("big", vector=[1.0] * engine.library("big").dim)
+        print("answered")
+except facegrep.StoreError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not here")
+@pytest.mark.parametrize("first", range(1, 14, 2))
+def test_a_disk_that_cannot_be_read_is_not_called_a_damaged_store(store: Path, first: int) -> None:
+    injection = f"inject=pread64:error=EIO:when={first}+"
+    files = [f"--trace-path={store / name}" for name in ("catalog.db", "session.db")]
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", *files, "-e", injection]
+    child = [sys.executable, "-c", ON_A_BAD_DISK, str(store)]
+    done = subprocess.run([*command, *child], capture_output=True, text=True, timeout=120)
+    if "ptrace" in done.stderr:
+        pytest.skip("strace may not trace here")
+    *_, last = done.stdout.splitlines()
+    assert last.startswith("StoreError catalog.db: the disk fails to read it"), done.stderr
+    with facegrep.open(store) as engine:
+        assert engine.verify().ok

@@ -105,7 +105,7 @@ class SnapshotDamaged(FacegrepError, RuntimeError):
 
 
 class StoreError(FacegrepError, RuntimeError):
-    """Something about the store on disk."""
+    """Something about the store on disk; itself, when the disk fails to read or write."""
 
 
 class StoreNotFound(StoreError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sqlite3
 import urllib.parse
@@ -61,5 +63,55 @@ def store_error(error: sqlite3.Error, path: Path, outcome: str) -> StoreError:
         sqlite3.SQLITE_LOCKED: StoreBusy,
     }
     # The low byte is the kind, the others say more about it.
-    kind = kinds.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, StoreError)
+    code = getattr(error, "sqlite_errorcode", 0)
+    kind = kinds.get(code & 0xFF, StoreError)
+    if code in _FAILED_READS or (kind is StoreCorrupt and _is_unreadable(path)):
+        return StoreError(
+            f"{path.name}: the disk fails to read it, though it may be whole; {outcome}; the "
+            "system's log says more of the disk"
+        )
     return kind(f"{path.name}: {error}; {outcome}")
+
+
+_FAILED_READS: Final = {
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+}
+
+
+def _is_unreadable(path: Path) -> bool:
+    """Whether the disk fails to read a database, or its log.
+
+    Within a statement SQLite calls that a malformed file, SQLITE_IOERR_CORRUPTFS made
+    SQLITE_CORRUPT. The file is read through the descriptors of SQLite's own, since to open and
+    close it would drop its locks.
+    """
+    wanted = set()
+    for file in (path, path.with_name(path.name + "-wal")):
+        with contextlib.suppress(OSError):
+            wanted.add(_identity(file.stat()))
+    try:
+        descriptors = [int(name) for name in os.listdir("/dev/fd")]  # noqa: PTH208 - names
+    except OSError:
+        return False
+    for descriptor in descriptors:
+        try:
+            identity = _identity(os.fstat(descriptor))
+            if identity in wanted:
+                wanted.remove(identity)
+                _read_through(descriptor)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return True
+    return False
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _read_through(descriptor: int) -> None:
+    offset = 0
+    while data := os.pread(descriptor, 1 << 20, offset):
+        offset += len(data)

@@ -17,8 +17,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
 import facegrep
+from facegrep.cli._app import app
 from facegrep.store import Store
 
 STORES = Path(__file__).with_name("data") / "stores"
@@ -216,3 +218,28 @@ def test_an_upgraded_store_is_never_upgraded_again(
     monkeypatch.setattr("facegrep.store._making.upgrade", upgrade)
     Store.open(store, readonly=False, on_create=lambda _: None).close()
     assert not calls
+
+
+def test_the_audit_begins_with_the_upgrade(store: Path) -> None:
+    with facegrep.open(store, actor="alice") as engine:
+        engine.create_library("new", dim=2)
+        first, second = engine.audit()
+        assert (first.action, first.details) == ("upgrade", {"from": 1, "to": 2})
+        assert (first.account, first.actor, second.actor) == (None, None, "alice")
+        assert engine.audit(searches=True) == []
+        assert engine.verify_audit(first.hash, second.hash).ok
+    with facegrep.open(store) as again:
+        assert len(again.audit()) == 2
+
+
+def test_the_command_says_what_upgrades_it(store: Path) -> None:
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, ["--store", str(store), *words])
+
+    for command in ("libraries", "verify", "audit"):
+        refused = run(command)
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith("facegrep: catalog.db was written by an older facegrep: ")
+        assert "; `facegrep compact`, or any command that writes, upgrades it" in refused.stderr
+    assert run("compact").exit_code == 0
+    assert run("verify").exit_code == 0

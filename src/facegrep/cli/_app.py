@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from facegrep._errors import FacegrepError, NotFoundError, StoreNotFound
+from facegrep._errors import FacegrepError, NotFoundError, StoreNotFound, StoreVersionError
 from facegrep.cli._add import add
 from facegrep.cli._audit import audit
 from facegrep.cli._bench import bench
@@ -58,6 +58,15 @@ class _OneLineErrors(TyperGroup):
         except NotFoundError as error:
             what = "libraries" if error.kind == "library" else "media"
             show_error(f"{error.kind} {error.name!r} does not exist; see `facegrep {what}`")
+            raise typer.Exit(1) from error
+        except StoreVersionError as error:
+            if error.found > error.supported:
+                show_error(str(error))
+            else:
+                show_error(
+                    f"{str(error).partition(';')[0]}; `facegrep compact`, or any command that "
+                    "writes, upgrades it in place: end what uses it with an older one first"
+                )
             raise typer.Exit(1) from error
         except FacegrepError as error:
             show_error(str(error))

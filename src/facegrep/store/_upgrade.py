@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from facegrep.store import _schema
 from facegrep.store._assets import MediaRow
+from facegrep.store._audit import append_entry
 from facegrep.store._checksum import int64, with_checksum
 from facegrep.store._libraries import LibraryRow
 from facegrep.store._media_rows import sealed
@@ -59,6 +60,9 @@ def upgrade(connection: sqlite3.Connection, schema: Schema, now_ms: int) -> None
         connection.execute("UPDATE sqlite_sequence SET name = substr(name, ?)", (len(_OLD) + 1,))
     for table in tables:
         connection.execute(f"DROP TABLE {_OLD}{table}")
+    if "library" in tables:  # the catalog
+        said = {"from": 1, "to": schema.version}
+        append_entry(connection, time_ms=now_ms, action="upgrade", details=said)
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> Iterator[dict[str, Any]]:

@@ -35,7 +35,7 @@ import facegrep
 READERS: Final = 4
 COMPACT_EVERY_S: Final = 2.0
 _SAMPLE_S: Final = 1.0
-_BACKUP_SHARE: Final = 0.02
+_BACKUP_SHARE: Final = 0.005
 _MAX_WAL_BYTES: Final = 64 << 20
 """Far above where it is folded (16 MiB): a reader may be in the way for a moment."""
 
@@ -231,13 +231,16 @@ def _listen(outcome: Outcome, who: str, gate: Connection, process: BaseProcess) 
 
 
 def _judge_growth(outcome: Outcome, samples: dict[str, list[tuple[int, int]]]) -> None:
-    """Compare the second quarter of the time with the last: by then everything is warm."""
+    """Compare the second quarter of the time with the last: by then everything is warm.
+
+    Of open files the fewest: a backup under way has more, and one that is never closed stays.
+    """
     for who, uses in samples.items():
         quarter = len(uses) // 4
         if quarter < 3:
             continue
         early, late = uses[quarter : 2 * quarter], uses[-quarter:]
-        handles = [statistics.median(use[0] for use in part) for part in (early, late)]
+        handles = [min(use[0] for use in part) for part in (early, late)]
         memory = [statistics.median(use[1] for use in part) for part in (early, late)]
         kind = who.split(" ", maxsplit=1)[0]
         growth = int(memory[1] - memory[0]) >> 10

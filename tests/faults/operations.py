@@ -235,11 +235,9 @@ def _perform_backup(engine: facegrep.Engine, _call: Call) -> Any:
     copy = copy_of(engine.path)
     old = copy.with_name("old backup")
     shutil.rmtree(old, ignore_errors=True)
-    # Renamed first: one that is half removed would be a damaged store. A fault at one of these
-    # calls, which are ours, proves nothing, and leaves a folder that is refused.
-    with contextlib.suppress(OSError):
-        copy.rename(old)
-    shutil.rmtree(old, ignore_errors=True)
+    with contextlib.suppress(OSError):  # of the disk that the backup is for, too
+        copy.rename(old)  # first: one that is half removed would be a damaged store
+        shutil.rmtree(old)
     return engine.backup(copy)
 
 

@@ -48,10 +48,11 @@ class Outcome:
     _said: float = 0.0
 
     def violate(self, text: str) -> None:
-        """Note what must never be."""
+        """Note what must never be, and say it: a run may be stopped before its end."""
         self.counts["violations"] += 1
         if len(self.violations) < _SHOWN:
             self.violations.append(text)
+            sys.stderr.write(f"{self.name}, seed {self.seed}: {text}\n")
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Say how far it is, about every five seconds, on stderr."""

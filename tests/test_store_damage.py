@@ -271,6 +271,40 @@ def test_no_flipped_bit_of_a_time_makes_an_asset_expire_or_last(
     assert noticed > 8
 
 
+@pytest.mark.parametrize("is_in_memory", [False, True])
+def test_an_id_that_its_index_lost_may_be_stored_twice_but_never_answered(
+    store: Path, is_in_memory: bool
+) -> None:
+    fields = {"utcCreate": [1]}
+    with facegrep.open(store) as engine:
+        engine.add_vectors("other", ["the one"], np.ones((1, DIM)), fields)
+    catalog = store / "catalog.db"
+    content = catalog.read_bytes()
+    places = [place.start() for place in re.finditer(b"the one", content)]
+    outcomes = []
+    for place in places:  # one is in the index, the other in the row
+        data = bytearray(content)
+        data[place] ^= 1
+        catalog.write_bytes(data)
+        for part in (*store.glob("cache/*"), *store.glob("catalog.db-*")):
+            part.unlink()
+        with facegrep.open(store) as engine:
+            if is_in_memory:
+                with contextlib.suppress(facegrep.StoreCorrupt):
+                    engine.search("other", vector=np.ones(DIM))
+            try:
+                engine.add_vectors("other", ["the one"], -np.ones((1, DIM)), fields)
+                outcomes.append("stored")
+            except (facegrep.AlreadyExistsError, facegrep.StoreCorrupt) as error:
+                outcomes.append(type(error).__name__)
+            with pytest.raises(facegrep.StoreCorrupt):
+                engine.search("other", vector=np.ones(DIM))
+            assert not engine.verify().ok
+        if outcomes[-1] == "stored":
+            break
+    assert "stored" in outcomes
+
+
 ON_A_BAD_DISK = """
 import sys, facegrep
 try:

@@ -299,3 +299,27 @@ def test_a_file_from_after_the_end_of_the_catalog_goes_when_the_store_is_opened(
     shutil.copy(file, later)  # a backup was put in the place of the databases alone
     facegrep.open(path).close()
     assert files(path) == [file]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda engine: engine.drop_library("lib"),
+        lambda engine: engine.set_face_index("lib", "deactive"),
+    ],
+)
+def test_what_was_committed_before_saved_indexes_cannot_be_locked_is_not_denied(
+    path: Path, call: Callable[[facegrep.Engine], None]
+) -> None:
+    with facegrep.open(path) as engine:
+        (path / "cache.lock").unlink()
+        (path / "cache.lock").mkdir()
+        with pytest.raises(facegrep.StoreError, match=r"what was committed is durable") as refused:
+            call(engine)
+        assert "nothing" not in str(refused.value)
+        active = [library.name for library in engine.libraries() if library.face_count]
+        assert active == []
+        assert files(path)
+    (path / "cache.lock").rmdir()
+    with facegrep.open(path):
+        assert files(path) == []

@@ -62,7 +62,13 @@ class StoreCore:
         self.vectors = Vectors(path / "v", self.catalog)
         self.faces_added: Counter[int] = Counter()
         self.caches = Caches(
-            path / "cache", self.vectors.unfinished, self.catalog, FileLock(path / "cache.lock")
+            path / "cache",
+            self.vectors.unfinished,
+            self.catalog,
+            FileLock(
+                path / "cache.lock",  # which is taken after commits
+                refused="what was committed is durable, saved indexes are as they were",
+            ),
         )
         self.session = Database(
             path / SESSION_FILE, SESSION, FileLock(path / "session.lock"), readonly=readonly

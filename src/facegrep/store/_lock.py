@@ -25,10 +25,16 @@ class FileLock:
 
     The kernel frees it when the process dies. It is never taken on a file of SQLite's: closing
     any descriptor of such a file would drop the process's own locks on it.
+
+    Parameters
+    ----------
+    refused
+        What an error says of the store where the lock cannot be had.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, refused: str = "nothing was written") -> None:
         self._path = path
+        self._refused = refused
         self.mutex = threading.Lock()
         self._descriptor: int | None = None
         _LOCKS.add(self)
@@ -78,7 +84,7 @@ class FileLock:
                     self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE
                 )
             except OSError as error:
-                raise_store_error(error, f"opening {self._path.name}", "nothing was written")
+                raise_store_error(error, f"opening {self._path.name}", self._refused)
             try:
                 while not _try_lock(descriptor):
                     if time.monotonic() >= deadline:
@@ -88,7 +94,7 @@ class FileLock:
                     return descriptor
             except OSError as error:
                 os.close(descriptor)
-                raise_store_error(error, f"locking {self._path.name}", "nothing was written")
+                raise_store_error(error, f"locking {self._path.name}", self._refused)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -105,8 +111,7 @@ class FileLock:
 
     def _busy(self, timeout_s: float) -> StoreBusy:
         return StoreBusy(
-            f"another writer held {self._path.name} for {timeout_s:g} s; nothing was written, "
-            "try again"
+            f"another writer held {self._path.name} for {timeout_s:g} s; {self._refused}, try again"
         )
 
 

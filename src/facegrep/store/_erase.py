@@ -114,18 +114,28 @@ class EraseOperations(StoreCore):
         ErasePending, StoreError
             As `erase` raises them.
         """
-        begun = []
-        for library in libraries:
-            with self.catalog.write() as transaction:
-                current = library_by_id(transaction.connection, library.id)
-                if current is None:  # dropped meanwhile
-                    continue
-                rows = list_expired(transaction.connection, current, before_ms=now_ms())
-                if rows:
-                    begun.append(self._begin(transaction, current, rows, "purge", actor))
-        self.answers.forget_expired()
+        self.answers.forget_expired()  # first: what failed before the first commit changed nothing
+        begun: list[_Begun] = []
+        try:
+            for library in libraries:
+                with self.catalog.write() as transaction:
+                    current = library_by_id(transaction.connection, library.id)
+                    if current is None:  # dropped meanwhile
+                        continue
+                    rows = list_expired(transaction.connection, current, before_ms=now_ms())
+                    if not rows:
+                        continue
+                    one = self._begin(transaction, current, rows, "purge", actor)
+                begun.append(one)  # once it is committed
+        except StoreError as error:
+            if not begun:
+                raise
+            raise ErasePending(
+                f"what expired in {len(begun)} of {len(libraries)} libraries is removed, but not "
+                f"overwritten yet; the others are as they were: {_reason(error)}; purge again"
+            ) from error
         changed_answers = self._finish(timeout_s)
-        return [self._receipt(one, changed_answers, [], 0) for one in begun]
+        return [self._receipt(each, changed_answers, [], 0) for each in begun]
 
     def _begin(
         self,

@@ -17,7 +17,7 @@ import shutil
 import statistics
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -171,7 +171,8 @@ def _ask(engine: facegrep.Engine, chance: random.Random, copy: Path) -> tuple[Qu
 def _fits(worlds: list[World], question: Question, reply: Any) -> bool:
     """Whether it answers for one of these moments.
 
-    A search is cut into its page a moment later than it was found, without what was deleted since.
+    The clock is looked at after the rows: a moment later some of them may have expired. A search is
+    cut into its page a moment later than it was found, without what was deleted since.
     """
     kind, about = question
     if kind == "denied":
@@ -182,11 +183,11 @@ def _fits(worlds: list[World], question: Question, reply: Any) -> bool:
         return which_alone(reply, held, readonly=True)[0] is not None
     if kind in {"search", "filtered"}:
         return any(
-            _is_cut(worlds[found], worlds[cut], about, reply)
+            _is_cut(worlds[found], later, about, reply)
             for found in range(len(worlds))
-            for cut in range(found, len(worlds))
+            for later in _seen_later(worlds[found:])
         )
-    for world in worlds:
+    for world in _seen_later(worlds):
         assets = world.live(MAIN)
         expected: Any
         if kind == "list":
@@ -198,6 +199,13 @@ def _fits(worlds: list[World], question: Question, reply: Any) -> bool:
         if reply == expected:
             return True
     return False
+
+
+def _seen_later(worlds: list[World]) -> Iterator[World]:
+    """Every moment, at its own time and at that of every later one."""
+    for number, world in enumerate(worlds):
+        for now_ms in sorted({later.now_ms for later in worlds[number:]}):
+            yield replace(world, now_ms=now_ms)
 
 
 def _is_cut(world: World, later: World, query: int | None, reply: Any) -> bool:

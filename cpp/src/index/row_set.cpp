@@ -11,10 +11,10 @@ namespace {
 // 1,200 jumps, 2.8 ms; all of them 2.5 ms). So smaller gaps are read.
 constexpr std::size_t kJumpBytes = std::size_t{12} << 10;
 
-// What a gathered row costs, in bytes of the stream: it lies apart from the others, and has a dot of
-// its own. Less as long as caches keep the rows from one search to the next. (1M faces in pairs, a
-// row: 128-d, 13 ns up to 5 % of them and 37 ns beyond 15 %; 512-d, 25 ns at 2 %, 62 ns from 5 % on;
-// a byte of the stream 0.04 ns. Gathered and streamed meet at 10 % and 16 %.)
+// What a gathered row costs, in bytes of the stream: it lies apart from the others, and has a dot
+// of its own. Less as long as caches keep the rows from one search to the next. (1M faces in pairs,
+// a row: 128-d, 13 ns up to 5 % of them and 37 ns beyond 15 %; 512-d, 25 ns at 2 %, 62 ns from 5 %
+// on; a byte of the stream 0.04 ns. Gathered and streamed meet at 10 % and 16 %.)
 constexpr std::size_t kCachedBytes = std::size_t{8} << 20;
 std::size_t gather_cost(std::size_t rows, std::size_t dim) {
   return rows * dim <= kCachedBytes ? rows * (200 + dim) : rows * (600 + 2 * dim);

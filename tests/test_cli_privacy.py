@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -74,6 +76,33 @@ def test_a_receipt_is_a_file_that_was_there_before_anything_went(
     assert failed.exit_code == 1
     assert not (tmp_path / "other.json").exists()
     assert media_of(store) == ["c", "d"]
+    assert run(store, "audit", "verify", "--receipt", file).exit_code == 0
+
+
+@pytest.mark.parametrize("words", [["erase", "a", "-l", "people", "--yes"], ["purge"]])
+def test_a_receipt_that_cannot_be_written_is_shown(
+    store: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    with facegrep.open(store) as engine:
+        engine.add_vectors("people", ["z"], np.ones((1, 8)))
+        engine.set_retention("people", 1 if words == ["purge"] else None)
+    file, fsync = store.parent / "receipt.json", os.fsync
+
+    def full(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), file.stat()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = run(store, *words, "--receipt", file)
+    assert result.exit_code == 1
+    assert f"{file}: No space left on device; it is erased" in result.stderr
+    shown = json.loads(result.stdout)
+    (receipt,) = shown if words == ["purge"] else [shown]
+    assert "a" in receipt["media_ids"]
+    assert not file.exists()
+    monkeypatch.undo()
+    file.write_text(result.stdout)
     assert run(store, "audit", "verify", "--receipt", file).exit_code == 0
 
 

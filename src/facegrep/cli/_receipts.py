@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facegrep.cli._catalog import day
-from facegrep.cli._output import counted, show_note, show_remark, show_table
+from facegrep.cli._output import counted, show_error, show_json, show_note, show_remark, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,15 +42,18 @@ def receipt_file(path: Path | None) -> Iterator[Callable[[Any], None]]:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
 
             def write(value: Any) -> None:  # noqa: ANN401 - whatever json takes
-                json.dump(value, file, ensure_ascii=True, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(descriptor)
+                try:
+                    file.write(json.dumps(value, ensure_ascii=True, indent=2) + "\n")
+                    file.flush()
+                    os.fsync(descriptor)
+                except OSError as error:  # what went is gone: it must not be lost as well
+                    show_json(value)
+                    show_error(f"{path}: {error.strerror}; it is erased, the receipt is above")
+                    raise typer.Exit(1) from error
 
             yield write
     except BaseException:
-        if not path.stat().st_size:
-            path.unlink()
+        path.unlink()
         raise
     show_note(f"wrote {path}")
 

@@ -57,7 +57,7 @@ class ErasureOperations(SearchOperations):
 
         From the first moment on no search finds them, in any process. Then their vectors are
         overwritten, frozen answers lose their hits, and the databases are rebuilt, which takes
-        about as long as copying them: erase many assets in one call.
+        about as long as copying them; a saved index is made anew. Erase many assets in one call.
 
         Parameters
         ----------

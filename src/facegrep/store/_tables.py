@@ -203,6 +203,7 @@ SESSION: Final = Schema(
             PRIMARY KEY (account, library_id, token)
         ) STRICT
         """,
+        # Nothing reads answer_by_url any more; it stays until the schema has another version.
         "CREATE INDEX answer_by_age ON answer (created_ms, bytes)",
         "CREATE INDEX answer_by_url ON answer (account, library_id, url_sha256, created_ms)",
         _AUDIT,

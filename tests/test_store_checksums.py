@@ -7,12 +7,15 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import facegrep
 from facegrep.store import _tables
+from facegrep.store._assets import MediaRow
+from facegrep.store._media_rows import checked_media
 
 DIM = 8
 ROWS = 12
@@ -237,3 +240,16 @@ def test_an_asset_can_be_deleted_and_told_anew_and_adds_up(store: Path) -> None:
             assert one.media_ids == two.media_ids
     with facegrep.open(store) as engine:
         assert engine.search("big", vector=np.ones(DIM), limit=100).media_ids == one.media_ids
+
+
+@pytest.mark.parametrize("misread", ["", "text", b"", b"blob", 1.5, float("nan"), None, 2**63 - 1])
+@pytest.mark.parametrize("column", ["segment_id", "first_slot", "checksum", "ordinal"])
+def test_a_row_whose_types_a_damaged_header_changed_fails_its_checksum(
+    store: Path, column: str, misread: Any
+) -> None:
+    with contextlib.closing(sqlite3.connect(store / "catalog.db")) as connection:
+        rows = connection.execute("SELECT * FROM media WHERE ordinal = 5").fetchall()
+    row = MediaRow(*rows[0])
+    assert checked_media(row, "big") == row
+    with pytest.raises(facegrep.StoreCorrupt):
+        checked_media(row._replace(**{column: misread}), "big")

@@ -49,7 +49,7 @@ def hash_of(row: Sequence[Any], library: str) -> int:
     found = int.from_bytes(hash_row(row[:_CONTENT]), "little")
     try:
         wrong = (found + _hash_place(segment_id, first_slot) - stored) % 2**64
-    except TypeError:  # the header of a damaged record can say that it ends in NULL, or in text
+    except (TypeError, OverflowError):  # a damaged header can say that it ends in NULL, or in text
         wrong = True
     if wrong:
         raise damaged("media", library)

@@ -331,3 +331,26 @@ def test_a_disk_that_cannot_be_read_is_not_called_a_damaged_store(store: Path, f
     assert last.startswith("StoreError catalog.db: the disk fails to read it"), done.stderr
     with facegrep.open(store) as engine:
         assert engine.verify().ok
+
+
+def test_no_flipped_bit_beside_the_name_of_a_library_takes_it_from_the_list(store: Path) -> None:
+    with facegrep.open(store) as engine:
+        engine.create_library("the one", dim=DIM, threshold=0.2)
+        expected = engine.libraries()
+    catalog = store / "catalog.db"
+    content = catalog.read_bytes()
+    places = [place.start() for place in re.finditer(b"defaultthe one", content)]
+    assert len(places) == 2, "in the table and in its index"
+    noticed = 0
+    for offset in {place + distance for place in places for distance in range(-6, 18)}:
+        for bit in range(8):
+            data = bytearray(content)
+            data[offset] ^= 1 << bit
+            catalog.write_bytes(data)
+            try:
+                with facegrep.open(store, readonly=True) as engine:
+                    assert engine.libraries() == expected, (offset, bit)
+                    assert engine.library("the one") in expected, (offset, bit)
+            except facegrep.StoreError:
+                noticed += 1
+    assert noticed > 100

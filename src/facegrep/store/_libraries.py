@@ -80,7 +80,7 @@ def find_library(connection: sqlite3.Connection, account: str, name: str) -> Lib
     query = f"SELECT {_COLUMNS} FROM library WHERE account = ? AND name = ?"
     row = connection.execute(query, (account, name)).fetchone()
     if row is None:  # so says the index, which has no checksums; libraries are few
-        query = f"SELECT {_COLUMNS} FROM library WHERE +account = ? AND +name = ?"
+        query = f"SELECT {_COLUMNS} FROM library NOT INDEXED WHERE account = ? AND name = ?"
         row = connection.execute(query, (account, name)).fetchone()
     if row is None:
         raise NotFoundError("library", name, "create_library makes one")
@@ -118,7 +118,7 @@ def list_libraries(connection: sqlite3.Connection, account: str) -> list[Library
     query = f"SELECT {_COLUMNS} FROM library WHERE account = ?"
     found = [_checked(row) for row in connection.execute(query, (account,))]
     # Either way alone leaves out a library silently: the index or the row can be damaged.
-    query = "SELECT id FROM library WHERE +account = ?"
+    query = "SELECT id FROM library NOT INDEXED WHERE account = ?"  # the index holds ids, too
     ids = sorted(id_ for (id_,) in connection.execute(query, (account,)))
     if ids != sorted(row.id for row in found):
         raise _damaged_index()
@@ -127,7 +127,7 @@ def list_libraries(connection: sqlite3.Connection, account: str) -> list[Library
 
 def library_ids(connection: sqlite3.Connection) -> set[int]:
     """List the incarnations that exist, of all accounts."""
-    return {id_ for (id_,) in connection.execute("SELECT id FROM library")}
+    return {id_ for (id_,) in connection.execute("SELECT id FROM library NOT INDEXED")}
 
 
 def insert_library(

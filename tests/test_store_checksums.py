@@ -15,6 +15,7 @@ import pytest
 import facegrep
 from facegrep.store import _tables
 from facegrep.store._assets import MediaRow
+from facegrep.store._checksum import checksum
 from facegrep.store._media_rows import checked_media
 
 DIM = 8
@@ -225,6 +226,28 @@ def test_no_changed_value_of_a_frozen_answer_becomes_an_answer(store: Path, colu
                 except facegrep.StoreCorrupt as error:
                     damage = error
                 assert damage is None or "session.db" in str(damage)
+
+
+@pytest.mark.parametrize("column", columns_of("answer", "session.db"))
+def test_an_erasure_empties_a_damaged_answer_and_leaves_its_token_damaged(
+    store: Path, column: str
+) -> None:
+    """Nobody can say whose it was, or whether it ever was: neither kept nor unknown."""
+    for template in CHANGES:
+        copy = store.with_name("copy")
+        with contextlib.suppress(sqlite3.Error), copied(store, copy):
+            value = template.format(column)
+            change(copy, f"UPDATE answer SET {column} = {value}", "session.db")
+            with facegrep.open(copy) as engine:
+                damaged = not engine.verify().ok
+                engine.erase("big", ["02"])
+                if damaged and column not in ("account", "library_id", "token"):  # the key is lost
+                    with pytest.raises(facegrep.StoreCorrupt, match=r"session\.db"):
+                        engine.answers.get("big", "token")
+            with contextlib.closing(sqlite3.connect(copy / "session.db")) as connection:
+                rows = connection.execute("SELECT * FROM answer").fetchall()
+            for row in rows:
+                assert checksum(row[:-1]) == row[-1] or not any(row[-6:-1])
 
 
 def test_an_asset_can_be_deleted_and_told_anew_and_adds_up(store: Path) -> None:

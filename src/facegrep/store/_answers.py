@@ -5,6 +5,7 @@ A file and a lock of its own, so that a search never waits for a bulk insert.
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -20,7 +21,7 @@ from facegrep.store._scrub import want_scrub
 from facegrep.store._store_row import read_store
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -79,6 +80,11 @@ _BLOBS: Final = AnswerRow._fields.index("ordinals")
 _UPDATE: Final = (
     f"UPDATE answer SET {', '.join(f'{n} = ?' for n in AnswerRow._fields[_BLOBS:])}, checksum = ?"
     " WHERE rowid = ?"
+)
+_EMPTY: Final = (
+    "UPDATE answer SET embedding = x'', ordinals = x'', scores = x'', faces = x'', added_ms = x''"
+    " WHERE rowid = ? AND (embedding, ordinals, scores, faces, added_ms)"
+    " IS NOT (x'', x'', x'', x'', x'')"
 )
 GONE: Final = -1
 """In place of the ordinal of a hit that was erased."""
@@ -221,29 +227,23 @@ class AnswerStore:
     def forget_deleted(self, catalog: Database) -> int:
         """Take out of every answer the hits that were deleted since; returns how many changed.
 
-        Their places stay, so that pages cut before and after neither overlap nor skip.
+        Their places stay, so that pages cut before and after neither overlap nor skip. A damaged
+        answer loses everything, but its token stays, so that it is not taken for unknown.
         """
         changed = 0
         with self._database.write() as transaction, catalog.read() as reader:
             connection = transaction.connection
             live = library_ids(reader)
-            keys = connection.execute("SELECT rowid, library_id, seq FROM answer").fetchall()
-            for rowid, library_id, seq in keys:
-                if library_id not in live:
+            for rowid, row in _rows(connection):
+                if row is None:
+                    changed += _empty(connection, rowid)
+                    continue
+                if row.library_id not in live:
                     connection.execute("DELETE FROM answer WHERE rowid = ?", (rowid,))
                     changed += 1
                     continue
-                gone = read_tombstones(reader, library_id, seq, str(library_id))
-                if not gone:
-                    continue
-                query = "SELECT * FROM answer WHERE rowid = ?"
-                found = connection.execute(query, (rowid,)).fetchone()
-                try:
-                    without = _without(_checked(found), gone)
-                except StoreCorrupt:  # nobody can say any more whose hits it held
-                    connection.execute("DELETE FROM answer WHERE rowid = ?", (rowid,))
-                    changed += 1
-                    continue
+                gone = read_tombstones(reader, row.library_id, row.seq, str(row.library_id))
+                without = _without(row, gone) if gone else None
                 if without is not None:
                     values = with_checksum(without)[_BLOBS:]
                     connection.execute(_UPDATE, (*values, rowid))
@@ -255,26 +255,50 @@ class AnswerStore:
     def forget_person(
         self, library_id: int, embedding: NDArray[np.float32], threshold: float
     ) -> int:
-        """Drop the answers of searches for somebody who looks like this; returns how many."""
+        """Drop the answers of searches for somebody who looks like this, and empty damaged ones."""
         norm = float(np.linalg.norm(embedding)) or 1.0
-        query = "SELECT rowid, embedding FROM answer WHERE library_id = ?"
+        changed = 0
         with self._database.write() as transaction:
             connection = transaction.connection
-            alike = []
-            for rowid, blob in connection.execute(query, (library_id,)):
-                other = np.frombuffer(blob, "<f4").astype(np.float64)
-                if other.shape == embedding.shape:
+            for rowid, row in _rows(connection):
+                if row is None:
+                    changed += _empty(connection, rowid)
+                elif row.library_id == library_id:
+                    other = np.frombuffer(row.embedding, "<f4").astype(np.float64)
                     length = norm * (float(np.linalg.norm(other)) or 1.0)
-                    if float(other @ embedding) / length >= threshold:
-                        alike.append((rowid,))
-            connection.executemany("DELETE FROM answer WHERE rowid = ?", alike)
+                    same_dim = other.shape == embedding.shape
+                    if same_dim and float(other @ embedding) >= threshold * length:
+                        connection.execute("DELETE FROM answer WHERE rowid = ?", (rowid,))
+                        changed += 1
             # Also of answers that went before: their remains may hold an embedding.
             want_scrub(transaction)
-        return len(alike)
+        return changed
 
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+
+def _rows(connection: sqlite3.Connection) -> Iterator[tuple[int, AnswerRow | None]]:
+    """Yield every row by its rowid; ``None`` for one that is damaged."""
+    for (rowid,) in connection.execute("SELECT rowid FROM answer NOT INDEXED").fetchall():
+        found = connection.execute("SELECT * FROM answer WHERE rowid = ?", (rowid,)).fetchone()
+        try:
+            yield rowid, _checked(found)
+        except StoreCorrupt:
+            yield rowid, None
+
+
+def _empty(connection: sqlite3.Connection, rowid: int) -> int:
+    """Take everything out of a damaged row: nobody can say any more whose it was.
+
+    Its token stays, which is known to be damaged then, rather than unknown. Returns how many rows
+    changed.
+    """
+    try:
+        return connection.execute(_EMPTY, (rowid,)).rowcount
+    except sqlite3.IntegrityError:  # a column is of a type that cannot be written back
+        return connection.execute("DELETE FROM answer WHERE rowid = ?", (rowid,)).rowcount
 
 
 def _require_absent(connection: sqlite3.Connection, key: tuple[str, int, str]) -> None:

@@ -99,19 +99,42 @@ py::array_t<std::int8_t> codes(const FaceIndex& index, const py::object& media_i
   return out;
 }
 
-py::array_t<std::int64_t> keys(const FaceIndex& index, const py::list& where) {
-  const Filter filter = read_filter(where);
+py::array_t<std::int64_t> array_of(const std::vector<std::int64_t>& values) {
+  return py::array_t<std::int64_t>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::array_t<std::int64_t> face_counts(const FaceIndex& index, const py::object& media_ids) {
+  const py::tuple ids = frozen(media_ids, "media_ids");
+  const auto views = texts_of(ids, "media_ids");
+  std::vector<std::int64_t> found;
+  {
+    const py::gil_scoped_release nogil;
+    found = index.face_counts(views);
+  }
+  return array_of(found);
+}
+
+Filter filter_of(const py::list& where, const std::optional<py::array>& among) {
+  Filter filter = read_filter(where);
+  if (among) filter.keys = int64s_of(*among, "among");
+  return filter;
+}
+
+py::array_t<std::int64_t> keys(const FaceIndex& index, const py::list& where,
+                               const std::optional<py::array>& among) {
+  const Filter filter = filter_of(where, among);
   std::vector<std::int64_t> found;
   {
     const py::gil_scoped_release nogil;
     found = index.keys(filter);
   }
-  return py::array_t<std::int64_t>(static_cast<py::ssize_t>(found.size()), found.data());
+  return array_of(found);
 }
 
 std::vector<Result> search(const FaceIndex& index, const py::array& queries,
                            std::optional<double> threshold, std::size_t limit, std::size_t offset,
-                           const py::list& where, std::size_t threads) {
+                           const py::list& where, std::size_t threads,
+                           const std::optional<py::array>& among) {
   const float* rows = rows_of<float>(queries, "queries", index.dim());
   const auto count = static_cast<std::size_t>(queries.shape(0));
   // A copy: without the GIL others may write to the array, and a query has to be the same one when
@@ -122,7 +145,8 @@ std::vector<Result> search(const FaceIndex& index, const py::array& queries,
     const py::gil_scoped_acquire gil;
     return PyErr_CheckSignals() != 0;
   };
-  const SearchOptions options{threshold, limit, offset, read_filter(where), threads, interrupted};
+  const SearchOptions options{threshold, limit,      offset, filter_of(where, among),
+                              threads,   interrupted};
   try {
     const py::gil_scoped_release nogil;
     return index.search(values.data(), count, options);
@@ -199,9 +223,10 @@ void bind_face_index(py::module_& m) {
       .def("bring_codes", &FaceIndex::bring_codes, py::call_guard<py::gil_scoped_release>())
       .def_static("load", load, py::arg("descriptor"))
       .def("codes", codes, py::arg("media_ids"))
-      .def("keys", keys, py::arg("where"))
+      .def("face_counts", face_counts, py::arg("media_ids"))
+      .def("keys", keys, py::arg("where"), py::arg("among") = py::none())
       .def("search", search, py::arg("queries"), py::arg("threshold"), py::arg("limit"),
-           py::arg("offset"), py::arg("where"), py::arg("threads"))
+           py::arg("offset"), py::arg("where"), py::arg("threads"), py::arg("among") = py::none())
       .def_property_readonly("dim", &FaceIndex::dim)
       .def_property_readonly("face_count", without_gil<&FaceIndex::face_count>)
       .def_property_readonly("media_count", without_gil<&FaceIndex::media_count>)

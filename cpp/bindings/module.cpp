@@ -6,6 +6,7 @@
 #include "bindings.hpp"
 #include "facegrep/cpu.hpp"
 #include "facegrep/quantize.hpp"
+#include "facegrep/score.hpp"
 
 namespace facegrep::bindings {
 namespace {
@@ -57,6 +58,22 @@ py::array_t<std::int8_t> quantize_rows(const py::array& vectors) {
   return codes;
 }
 
+py::array_t<double> score_pairs(const py::array& queries, const py::array& codes) {
+  const float* values = rows_of<float>(queries, "queries", 0);
+  const auto dim = static_cast<std::size_t>(queries.shape(1));
+  const std::int8_t* rows = rows_of<std::int8_t>(codes, "codes", dim);
+  const auto count = static_cast<std::size_t>(queries.shape(0));
+  if (codes.shape(0) != queries.shape(0)) {
+    throw InvalidArgument("codes: expected " + std::to_string(count) +
+                          " rows, one a row of the queries, got " + std::to_string(codes.shape(0)));
+  }
+  py::array_t<double> scores(static_cast<py::ssize_t>(count));
+  double* out = scores.mutable_data();
+  const py::gil_scoped_release nogil;
+  facegrep::scores(values, rows, count, dim, out);
+  return scores;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -64,6 +81,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::register_exception_translator(translate);
   m.def("active_isa", &active_isa);
   m.def("quantize", quantize_rows, py::arg("vectors"));
+  m.def("scores", score_pairs, py::arg("queries"), py::arg("codes"));
   bind_face_index(m);
 }
 

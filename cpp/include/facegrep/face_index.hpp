@@ -70,6 +70,9 @@ class FaceIndex {
   /// The codes of the given assets, (m, dim): assets as listed, faces in the order of adding.
   std::vector<std::int8_t> codes(const std::vector<std::string_view>& media_ids) const;
 
+  /// How many faces each of the given assets has.
+  std::vector<std::int64_t> face_counts(const std::vector<std::string_view>& media_ids) const;
+
   /// One result per query; queries (count, dim) contiguous, finite and not all zero.
   std::vector<std::shared_ptr<SearchResult>> search(const float* queries, std::size_t count,
                                                     const SearchOptions& options) const;

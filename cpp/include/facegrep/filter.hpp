@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ struct TextCondition {
 struct Filter {
   std::vector<IntCondition> ints;
   std::vector<TextCondition> texts;
+  /// The keys of the assets that may pass, in any order; none given: all may.
+  std::optional<std::vector<std::int64_t>> keys;
 };
 
 }  // namespace facegrep

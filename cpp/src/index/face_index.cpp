@@ -146,6 +146,20 @@ std::vector<std::int8_t> FaceIndex::codes(const std::vector<std::string_view>& m
   return out;
 }
 
+std::vector<std::int64_t> FaceIndex::face_counts(
+    const std::vector<std::string_view>& media_ids) const {
+  const auto lock = state_->read();
+  const detail::Library& library = state_->library;
+  std::vector<std::int64_t> out;
+  out.reserve(media_ids.size());
+  for (const std::string_view id : media_ids) {
+    const std::uint32_t asset = library.asset_by_id.find(id, library.ids);
+    if (asset == detail::IdTable::kNone) throw MediaNotFound(std::string(id));
+    out.push_back(static_cast<std::int64_t>(library.rows_of(asset)));
+  }
+  return out;
+}
+
 std::vector<std::shared_ptr<SearchResult>> FaceIndex::search(const float* queries,
                                                              std::size_t count,
                                                              const SearchOptions& options) const {

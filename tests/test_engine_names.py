@@ -170,8 +170,8 @@ def test_a_threshold_is_a_cosine(engine: facegrep.Engine, value: Any) -> None:
 
 def test_the_arguments_of_a_search_are_checked(engine: facegrep.Engine) -> None:
     wrongs: list[tuple[dict[str, Any], str]] = [
-        ({}, "picture or a vector"),
-        ({"picture": b"x", "vector": [1, 2]}, "one of the two"),
+        ({}, "a picture, a vector or an entity"),
+        ({"picture": b"x", "vector": [1, 2]}, "one of the three"),
         ({"vector": [1, 2, 3]}, r"takes shape \(2,\)"),
         ({"vector": [[1, 2]]}, "shape"),
         ({"vector": [0, 0]}, "zero"),

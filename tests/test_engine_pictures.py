@@ -215,15 +215,19 @@ def test_only_images_are_added_until_videos_are_built(engine: facegrep.Engine) -
             engine.add("lib", media_id="m", source=MACRON, media_type=media_type)  # type: ignore[arg-type]
 
 
-def test_photos_of_one_person_are_fused_by_the_detectors_scores(engine: facegrep.Engine) -> None:
+def test_photos_of_one_person_are_fused_by_their_quality(engine: facegrep.Engine) -> None:
     engine.add("lib", media_id="m", source=MACRON)
     engine.add("lib", media_id="n", source=MACRON_LATER)
     one, other = found(engine, MACRON), found(engine, MACRON_LATER)
     both = found(engine, [MACRON, MACRON_LATER])
-    scores = {m: engine.get("lib", m).faces[0].score for m in "mn"}
-    assert scores["m"] is not None
-    assert scores["n"] is not None
-    mean = scores["m"] * one.embedding + scores["n"] * other.embedding
+    quality = {}
+    for media_id in "mn":
+        face = engine.get("lib", media_id).faces[0]
+        assert face.score is not None
+        assert face.box is not None
+        side = np.sqrt(face.box.width * face.box.height)
+        quality[media_id] = face.score * min(side / 112, 1)
+    mean = quality["m"] * one.embedding + quality["n"] * other.embedding
     np.testing.assert_allclose(both.embedding, mean / np.linalg.norm(mean), atol=1e-6)
     assert both.query_faces == 2
     assert both.query_boxes == (*one.query_boxes, *other.query_boxes)

@@ -141,7 +141,7 @@ def test_a_store_of_a_newer_version_is_refused_unchanged(tmp_path: Path, readonl
     before = (path / "catalog.db").read_bytes()
     with pytest.raises(facegrep.StoreVersionError, match="upgrade facegrep") as caught:
         facegrep.open(path, readonly=readonly)
-    assert (caught.value.found, caught.value.supported) == (99, 2)
+    assert (caught.value.found, caught.value.supported) == (99, 3)
     assert (path / "catalog.db").read_bytes() == before
 
 

@@ -22,13 +22,14 @@ from typer.testing import CliRunner, Result
 import facegrep
 from facegrep.cli._app import app
 from facegrep.store import Store
+from facegrep.store._checksum import checksum
 
 STORES = Path(__file__).with_name("data") / "stores"
 
 
 @pytest.fixture(scope="module")
 def made() -> ModuleType:
-    """The script that made it: what it put in."""
+    """The script that made what is in all of them."""
     spec = importlib.util.spec_from_file_location("make_v1", STORES / "make_v1.py")
     assert spec is not None
     assert spec.loader is not None
@@ -37,17 +38,25 @@ def made() -> ModuleType:
     return module
 
 
+@pytest.fixture(params=[1, 2])
+def version(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
+def store(tmp_path: Path, version: int) -> Path:
     """A copy, its token alive again."""
-    path = tmp_path / "store"
-    for file in sorted((STORES / "v1").rglob("*.*")):
-        copy = path / file.relative_to(STORES / "v1")
+    path, original = tmp_path / "store", STORES / f"v{version}"
+    for file in sorted(original.rglob("*.*")):
+        copy = path / file.relative_to(original)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
     with sql(path / "session.db") as session:
         later_ms = (time.time_ns() // 1_000_000) + 3_600_000
         session.execute("UPDATE answer SET expires_ms = ?", (later_ms,))
+        if version > 1:
+            (row,) = session.execute("SELECT * FROM answer").fetchall()
+            session.execute("UPDATE answer SET checksum = ?", (checksum(row[:-1]),))
     return path
 
 
@@ -116,7 +125,8 @@ def test_everything_in_it_is_found(store: Path, made: ModuleType) -> None:
 
 
 def test_it_takes_more_and_no_number_comes_back(store: Path, made: ModuleType) -> None:
-    with sql(store / "catalog.db") as catalog:
+    with sql(store / "catalog.db") as catalog:  # as if newer ones had gone
+        catalog.execute("UPDATE sqlite_sequence SET seq = seq + 5")
         (gone,) = catalog.execute(
             "SELECT seq FROM sqlite_sequence WHERE name = 'library'"
         ).fetchone()
@@ -141,11 +151,13 @@ def require_the_schema_of_a_new_store(store: Path) -> None:
             assert upgraded.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-def test_readonly_says_that_it_must_be_upgraded_and_changes_nothing(store: Path) -> None:
+def test_readonly_says_that_it_must_be_upgraded_and_changes_nothing(
+    store: Path, version: int
+) -> None:
     before = contents(store)
     with pytest.raises(facegrep.StoreVersionError, match="once without readonly") as caught:
         facegrep.open(store, readonly=True)
-    assert (caught.value.found, caught.value.supported) == (1, 2)
+    assert (caught.value.found, caught.value.supported) == (version, 3)
     assert contents(store) == before
 
 
@@ -178,6 +190,7 @@ facegrep.open(sys.argv[1]).close()
 """
 
 
+@pytest.mark.parametrize("version", [1], indirect=True)
 @pytest.mark.parametrize("rows", [0, 3, 9, 12, 13])
 def test_a_kill_in_the_middle_leaves_a_store_that_is_upgraded_next_time(
     store: Path, made: ModuleType, rows: int
@@ -185,6 +198,78 @@ def test_a_kill_in_the_middle_leaves_a_store_that_is_upgraded_next_time(
     command = [sys.executable, "-c", CHILD, str(store), str(rows)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     require_everything(store, made)
+
+
+KILLED_AT = """
+import os, signal, sys
+import facegrep
+from facegrep.store import _upgrade
+
+at = int(sys.argv[2])
+upgrade = _upgrade._upgrade_from_2
+
+class Counting:
+    def __init__(self, connection):
+        self.connection = connection
+    def __getattr__(self, name):
+        global at
+        at -= 1
+        if at < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return getattr(self.connection, name)
+
+_upgrade._upgrade_from_2 = lambda connection, schema: upgrade(Counting(connection), schema)
+facegrep.open(sys.argv[1]).close()
+"""
+
+
+@pytest.mark.parametrize("version", [2], indirect=True)
+@pytest.mark.parametrize("statements", [0, 1, 3, 5, 7, 9])
+def test_a_kill_between_two_statements_leaves_a_store_that_is_upgraded_next_time(
+    store: Path, made: ModuleType, statements: int
+) -> None:
+    command = [sys.executable, "-c", KILLED_AT, str(store), str(statements)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    require_everything(store, made)
+
+
+@pytest.mark.parametrize("version", [2], indirect=True)
+def test_what_version_2_brought_is_there_as_well(store: Path, made: ModuleType) -> None:
+    with sql(store / "catalog.db") as catalog:
+        audit = catalog.execute("SELECT * FROM audit ORDER BY id").fetchall()
+        salt = catalog.execute("SELECT salt FROM store").fetchone()
+    with facegrep.open(store) as engine:
+        kept = engine.library("kept")
+        assert (kept.ttl_ms, kept.media_count, kept.recognition) == (31_622_400_000_000, 4, ())
+        rows = made.vectors()
+        assert engine.search("kept", vector=rows[3]).media_ids == [made.PEOPLE[3]]
+        assert engine.library("grouped").config == '{"faceGroupIds":"one,two"}'
+        assert engine.library("grouped").recognition == ()
+        assert len(engine.audit(all_accounts=True)) == len(audit) + 1
+        assert len(engine.audit(searches=True)) == 1
+        assert engine.verify_audit().ok
+        assert engine.verify().damages == ()
+        known = engine.create_recognition_library("people", dim=made.DIM).recognition_id
+        entity = engine.create_entity(known, "somebody").entity_id
+        engine.add_sample(known, entity, vector=rows[3])
+        engine.set_recognition("kept", [known])
+        found = engine.search("kept", vector=rows[3], recognised=entity)
+        assert found.media_ids == [made.PEOPLE[3]]
+    with sql(store / "catalog.db") as catalog:
+        query = "SELECT * FROM audit ORDER BY id LIMIT ?"
+        assert catalog.execute(query, (len(audit),)).fetchall() == audit
+        assert catalog.execute("SELECT salt FROM store").fetchone() == salt
+
+
+@pytest.mark.parametrize("version", [2], indirect=True)
+def test_a_library_that_was_damaged_before_is_damaged_after(store: Path) -> None:
+    with sql(store / "catalog.db") as catalog:
+        catalog.execute("UPDATE library SET threshold = 0.8 WHERE name = 'kept'")
+    with facegrep.open(store) as engine:
+        with pytest.raises(facegrep.StoreCorrupt, match="kept"):
+            engine.library("kept")
+        assert engine.library("grouped").name == "grouped"
+        assert any("library" in one.what for one in engine.verify().damages)
 
 
 def test_processes_that_open_it_at_once_upgrade_it_once(store: Path, made: ModuleType) -> None:
@@ -195,14 +280,15 @@ def test_processes_that_open_it_at_once_upgrade_it_once(store: Path, made: Modul
 
 
 def test_a_failed_upgrade_leaves_the_old_version(
-    store: Path, monkeypatch: pytest.MonkeyPatch, made: ModuleType
+    store: Path, version: int, monkeypatch: pytest.MonkeyPatch, made: ModuleType
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
     before = contents(store)
     with monkeypatch.context() as patch:
-        patch.setattr("facegrep.store._upgrade._media", full)
+        step = "_media" if version == 1 else "_libraries_of_2"
+        patch.setattr(f"facegrep.store._upgrade.{step}", full)
         with pytest.raises(facegrep.StoreFull):
             facegrep.open(store)
     assert contents(store) == before
@@ -220,16 +306,18 @@ def test_an_upgraded_store_is_never_upgraded_again(
     assert not calls
 
 
-def test_the_audit_begins_with_the_upgrade(store: Path) -> None:
+def test_the_audit_says_that_it_was_upgraded(store: Path, version: int) -> None:
     with facegrep.open(store, actor="alice") as engine:
         engine.create_library("new", dim=2)
-        first, second = engine.audit()
-        assert (first.action, first.details) == ("upgrade", {"from": 1, "to": 2})
+        entries = engine.audit()
+        first, second = entries[-2:]
+        assert (first.action, first.details) == ("upgrade", {"from": version, "to": 3})
         assert (first.account, first.actor, second.actor) == (None, None, "alice")
-        assert engine.audit(searches=True) == []
+        assert (version > 1) == (len(entries) > 2)
+        assert "upgrade" not in [entry.action for entry in engine.audit(searches=True)]
         assert engine.verify_audit(first.hash, second.hash).ok
     with facegrep.open(store) as again:
-        assert len(again.audit()) == 2
+        assert len(again.audit()) == len(entries)
 
 
 def test_the_command_says_what_upgrades_it(store: Path) -> None:

@@ -8,7 +8,7 @@
     │   │   └── NoFaceError                    a picture, but without a usable face
     │   ├── ModelMismatchError                 vectors of another model than the library's
     │   ├── AlreadyExistsError                 the name is taken, by something else
-    │   └── NotFoundError (LookupError)        no such library or media; .kind, .name
+    │   └── NotFoundError (LookupError)        no such library, media, entity...; .kind, .name
     ├── ModelError (RuntimeError)              weights missing, damaged, not as promised
     │   └── DeviceUnavailableError             the device asked for cannot run; says what is missing
     ├── OperationDeniedError (RuntimeError)    the library's state forbids it
@@ -72,12 +72,12 @@ class AlreadyExistsError(InvalidArgumentError):
 
 
 class NotFoundError(InvalidArgumentError, LookupError):
-    """No such library or media.
+    """Nothing of that name or id.
 
     Attributes
     ----------
     kind
-        ``"library"`` or ``"media"``.
+        ``"library"``, ``"media"``, ``"recognition library"``, ``"entity"`` or ``"sample"``.
     name
         The name that was asked for.
     """

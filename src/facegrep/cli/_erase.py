@@ -111,6 +111,21 @@ def show_plan(plan: ErasePlan, as_json: bool) -> None:
         title=f"{count} would be erased: a score of {plan.threshold:.3f} or more",
         numbers=frozenset({"score", "faces"}),
     )
+    if plan.samples:
+        show_table(
+            ["score", "entity", "sample", "the entity goes too"],
+            (
+                (
+                    f"{one.score:.4f}",
+                    one.entity_name,
+                    one.sample_id,
+                    "yes" if one.with_entity else "",
+                )
+                for one in plan.samples
+            ),
+            title=f"{counted(len(plan.samples), 'sample', 'samples')} of recognition libraries too",
+            numbers=frozenset({"score"}),
+        )
     show_remark("nothing was erased; look at these, then say --yes")
 
 

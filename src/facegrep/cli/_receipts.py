@@ -65,6 +65,7 @@ def show_receipt(receipt: Receipt) -> None:
         [
             ("library", receipt.library),
             ("media", f"{len(receipt.media_ids):,}"),
+            *([("samples", f"{len(receipt.samples):,}")] if receipt.samples else []),
             ("faces overwritten", f"{receipt.face_count:,}"),
             ("files of vectors", ", ".join(receipt.segments) or None),
             ("databases rebuilt", ", ".join(receipt.rewritten)),

@@ -9,6 +9,13 @@ from facegrep.engine._audit import AuditEntry, AuditReport
 from facegrep.engine._engine import Engine, open
 from facegrep.engine._erasure import ErasePlan
 from facegrep.engine._items import Item
+from facegrep.engine._recognition_results import (
+    AddSampleResult,
+    Entity,
+    RecognisedFace,
+    RecognitionLibrary,
+    Sample,
+)
 from facegrep.engine._results import (
     UNSET,
     AddManyResult,
@@ -20,24 +27,27 @@ from facegrep.engine._results import (
     Library,
     Media,
     Page,
+    QueryPhoto,
     SearchResult,
     StoredFace,
 )
 from facegrep.engine._upkeep import BackupReport, CompactReport, VerifyReport
 from facegrep.engine._view import DEFAULT_LIBRARY
-from facegrep.store import Damage, Receipt
+from facegrep.store import Damage, Receipt, SampleMatch
 
 __all__ = [
     "DEFAULT_LIBRARY",
     "UNSET",
     "AddManyResult",
     "AddResult",
+    "AddSampleResult",
     "AuditEntry",
     "AuditReport",
     "BackupReport",
     "CompactReport",
     "Damage",
     "Engine",
+    "Entity",
     "ErasePlan",
     "FaceIndexStatus",
     "Hit",
@@ -47,7 +57,12 @@ __all__ = [
     "Library",
     "Media",
     "Page",
+    "QueryPhoto",
     "Receipt",
+    "RecognisedFace",
+    "RecognitionLibrary",
+    "Sample",
+    "SampleMatch",
     "SearchResult",
     "StoredFace",
     "VerifyReport",

@@ -15,6 +15,7 @@ from facegrep.engine._face_index import IndexingOperations
 from facegrep.engine._ingest import IngestOperations
 from facegrep.engine._libraries import LibraryOperations
 from facegrep.engine._pages import Answers
+from facegrep.engine._recognition import RecognitionOperations
 from facegrep.engine._upkeep import UpkeepOperations
 from facegrep.engine._vectors import VectorOperations
 from facegrep.engine._view import (
@@ -39,6 +40,7 @@ class Engine(
     IngestOperations,
     VectorOperations,
     IndexingOperations,
+    RecognitionOperations,
     ErasureOperations,
     UpkeepOperations,
     AuditOperations,

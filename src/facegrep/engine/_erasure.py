@@ -9,7 +9,7 @@ from facegrep._errors import InvalidArgumentError
 from facegrep._names import check_library_name, check_names
 from facegrep.engine._results import Hit
 from facegrep.engine._search import SearchOperations, Threshold
-from facegrep.store import list_libraries
+from facegrep.store import Person, find_samples_like, list_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from facegrep.media._picture import PictureSource
-    from facegrep.store import Receipt
+    from facegrep.store import Receipt, SampleMatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,16 @@ class ErasePlan:
         The assets that contain the person, best first.
     threshold, threshold_reason
         The cosine that was required, and why that one.
+    samples
+        The person's samples in the account's recognition libraries; an entity that has no other
+        goes with them.
     """
 
     library: str
     hits: tuple[Hit, ...]
     threshold: float
     threshold_reason: str
+    samples: tuple[SampleMatch, ...] = ()
 
     @property
     def media_ids(self) -> list[str]:
@@ -122,8 +126,9 @@ class ErasureOperations(SearchOperations):
     ) -> ErasePlan | Receipt:
         """Erase every asset that contains a person, and the frozen answers of searches for them.
 
-        Whole assets go, with the other people in them, and whatever has expired. Look at what
-        would go first.
+        Whole assets go, with the other people in them, and whatever has expired; and their samples
+        in the account's recognition libraries, whichever libraries list those. Look at what would
+        go first.
 
         Parameters
         ----------
@@ -153,12 +158,18 @@ class ErasureOperations(SearchOperations):
         store = self._store if dry_run else self._writable
         found = self.search(library, picture, vector=vector, threshold=threshold, limit=0)
         hits = found.page(0, found.total).hits
-        if dry_run or found.threshold is None:
-            return ErasePlan(library, hits, found.threshold or 0.0, found.threshold_reason)
         row = self._find(library)
+        required = 0.0 if found.threshold is None else found.threshold  # which it is not
+        person = Person(row.model, found.embedding, required)
+        if dry_run:
+            with store.catalog.read() as connection:
+                alike = find_samples_like(connection, self._account, person)
+            samples = tuple(match for one in alike for match in one.matches())
+            return ErasePlan(library, hits, required, found.threshold_reason, samples)
+        self._shared.rosters.forget()
         with self._shared.indexes.renewing([row]):
             # First: were they dropped last, a crash in between would leave them.
-            dropped = store.answers.forget_person(row.id, found.embedding, found.threshold)
+            dropped = store.answers.forget_person(row.id, found.embedding, required)
             return store.erase(
                 row,
                 [hit.media_id for hit in hits],
@@ -166,6 +177,7 @@ class ErasureOperations(SearchOperations):
                 action="erase_person",
                 answers=dropped,
                 with_expired=True,  # no search says who is in them
+                person=person,
             )
 
     def purge(self, library: str | None = None) -> list[Receipt]:

@@ -25,10 +25,13 @@ from facegrep.store import FACE_VALUES, Columns, Faces, Job, NewAsset, now_ms
 from facegrep.vision import Box
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from facegrep.engine._results import MediaType
     from facegrep.media import Picture
     from facegrep.media._picture import PictureSource
     from facegrep.vision import Analysis
+    from facegrep.vision._faces import FoundFace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,12 +180,19 @@ def faces_of(analysis: Analysis, dim: int, precision: str) -> Faces:
     values = np.empty((count, FACE_VALUES), dtype=np.float32)
     embeddings = np.empty((count, dim), dtype=np.float32)
     for row, face in enumerate(analysis.faces):
-        values[row, :4] = face.box
-        values[row, 4] = face.score
-        values[row, 5:] = face.landmarks.reshape(-1)
+        values[row] = face_values(face)
         embeddings[row] = face.embedding
     codes = _core.quantize(embeddings) if count else np.empty((0, dim), dtype=np.int8)
     return Faces(codes, values, precision)
+
+
+def face_values(face: FoundFace) -> NDArray[np.float32]:
+    """Return what the store keeps of a face besides its vector: float32 ``(FACE_VALUES,)``."""
+    values = np.empty(FACE_VALUES, dtype=np.float32)
+    values[:4] = face.box
+    values[4] = face.score
+    values[5:] = face.landmarks.reshape(-1)
+    return values
 
 
 def stored_faces(faces: Faces) -> tuple[StoredFace, ...]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from facegrep._arguments import check_count, check_threshold, shown
 from facegrep._errors import InvalidArgumentError, ModelMismatchError
-from facegrep._names import check_library_name, check_text
-from facegrep.engine._results import Library
+from facegrep._names import check_library_name, check_names, check_text
+from facegrep.engine._results import UNSET, Library, Unset
 from facegrep.engine._view import DEFAULT_MODEL, EngineCore, embedder_manifest
 from facegrep.store import MAX_DIM, count_expired, find_library, list_libraries
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from facegrep.engine._results import FaceIndexStatus
     from facegrep.store import LibraryRow
+
+MAX_RECOGNITION: Final = 3
+"""Recognition libraries that a library can list."""
 
 
 class LibraryOperations(EngineCore):
@@ -29,6 +34,7 @@ class LibraryOperations(EngineCore):
         face_index: FaceIndexStatus = "active",
         config: str = "",
         ttl_ms: int | None = None,
+        recognition: Sequence[str] = (),
     ) -> Library:
         r"""Make a library.
 
@@ -49,6 +55,8 @@ class LibraryOperations(EngineCore):
             Text kept for the caller, uninterpreted.
         ttl_ms
             How long an asset is kept after it was added; see `set_retention`.
+        recognition
+            Ids of recognition libraries; see `set_recognition`.
 
         Raises
         ------
@@ -56,12 +64,14 @@ class LibraryOperations(EngineCore):
             The account has a library of that name.
         InvalidArgumentError
             Names the argument.
+        NotFoundError
+            A recognition library is not there.
         ModelMismatchError
-            `dim` is not the model's.
+            `dim` is not the model's; a recognition library is of another model.
         """
         check_library_name(name, "name")
         own_threshold = check_threshold(threshold)
-        model_id, length = _model_and_dim(model, dim)
+        model_id, length = model_and_dim(model, dim)
         row = self._writable.insert_library(
             self._account,
             name,
@@ -70,6 +80,7 @@ class LibraryOperations(EngineCore):
             threshold=own_threshold,
             face_index=check_face_index(face_index),
             config=_check_config(config),
+            recognition=_check_recognition(recognition),
             ttl_ms=check_ttl(ttl_ms),
             actor=self._actor,
         )
@@ -114,6 +125,7 @@ class LibraryOperations(EngineCore):
         row = self._find(check_library_name(name, "name"))
         store.drop_library(row, actor=self._actor)
         self._shared.indexes.forget(row.id)
+        self._shared.rosters.forget(row.id)
 
     def set_threshold(self, name: str, value: float | None) -> None:
         """Set the cosine (-1 to 1) that matches must reach; ``None``: follow the model again.
@@ -150,10 +162,41 @@ class LibraryOperations(EngineCore):
         row = self._find(check_library_name(name, "name"))
         self._writable.change_library(row, "ttl_ms", check_ttl(ttl_ms), actor=self._actor)
 
-    def set_config(self, name: str, config: str) -> None:
-        """Set the text that is kept for the caller."""
+    def set_config(
+        self, name: str, config: str, *, recognition: Sequence[str] | Unset = UNSET
+    ) -> None:
+        """Set the text that is kept for the caller, and with it what `set_recognition` sets."""
         row = self._find(check_library_name(name, "name"))
-        self._writable.change_library(row, "config", _check_config(config), actor=self._actor)
+        text, store = _check_config(config), self._writable
+        if isinstance(recognition, Unset):
+            store.change_library(row, "config", text, actor=self._actor)
+        else:
+            lib_ids = _check_recognition(recognition)
+            store.set_recognition(row, lib_ids, config=text, actor=self._actor)
+
+    def set_recognition(self, name: str, recognition: Sequence[str]) -> None:
+        """Set which recognition libraries' people are recognised in a library.
+
+        Parameters
+        ----------
+        name
+            The library's.
+        recognition
+            Their ids, three at most; they must hold faces of its model. One that is deleted later
+            recognises nobody.
+
+        Raises
+        ------
+        NotFoundError
+            No such library, or no such recognition library; ``kind`` says which.
+        ModelMismatchError
+            One is of another model.
+        InvalidArgumentError
+            More than three, or one twice.
+        """
+        row = self._find(check_library_name(name, "name"))
+        lib_ids = _check_recognition(recognition)
+        self._writable.set_recognition(row, lib_ids, actor=self._actor)
 
 
 def library_of(row: LibraryRow, expired: tuple[int, int]) -> Library:
@@ -169,6 +212,7 @@ def library_of(row: LibraryRow, expired: tuple[int, int]) -> Library:
         config=row.config,
         created_ms=row.created_ms,
         ttl_ms=row.ttl_ms,
+        recognition=tuple(row.recognition_ids),
     )
 
 
@@ -190,7 +234,8 @@ def check_face_index(status: object) -> FaceIndexStatus:
     )
 
 
-def _model_and_dim(model: str | None, dim: int | None) -> tuple[str | None, int]:
+def model_and_dim(model: str | None, dim: int | None) -> tuple[str | None, int]:
+    """Check which model's embeddings a library holds, or vectors of which length."""
     length = None if dim is None else check_count(dim, "dim")
     if length is not None and not 1 <= length <= MAX_DIM:
         raise InvalidArgumentError(f"dim: expected 1 to {MAX_DIM}, got {length}")
@@ -200,6 +245,15 @@ def _model_and_dim(model: str | None, dim: int | None) -> tuple[str | None, int]
     if length not in (None, manifest.dim):
         raise ModelMismatchError(f"dim: model {manifest.id!r} has {manifest.dim}, got {length}")
     return manifest.id, manifest.dim
+
+
+def _check_recognition(recognition: object) -> list[str]:
+    lib_ids = check_names(recognition, "recognition")
+    if len(lib_ids) > MAX_RECOGNITION or len(set(lib_ids)) < len(lib_ids):
+        raise InvalidArgumentError(
+            f"recognition: expected up to {MAX_RECOGNITION} different ids, got {shown(lib_ids)}"
+        )
+    return lib_ids
 
 
 def _check_config(config: object) -> str:

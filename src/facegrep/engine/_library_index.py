@@ -11,6 +11,7 @@ from facegrep import _core
 from facegrep._errors import InvalidArgumentError, SnapshotDamaged, StoreCorrupt
 from facegrep._index import FaceIndex
 from facegrep.engine._expiry import Expiry
+from facegrep.engine._recognised import RecognisedAssets
 from facegrep.engine._turns import ReadersOrWriter
 from facegrep.store import now_ms, read_changed_assets, read_tombstones
 
@@ -53,6 +54,8 @@ class LibraryIndex:
         """Files up to this commit are of no use: they lack assets that are back, or their times."""
         self.file: FileIdentity | None = None
         """The file that it came from."""
+        self.recognised = RecognisedAssets()
+        """Where people are recognised, as of `seq`."""
         self._turns = ReadersOrWriter()
         self._empty(library)
 

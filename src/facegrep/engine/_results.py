@@ -61,6 +61,8 @@ class Library:
         When it was created, milliseconds since 1970 UTC.
     ttl_ms
         How long an asset is kept after it was added; ``None``: until it is deleted.
+    recognition
+        Ids of the recognition libraries whose people are recognised in it, three at most.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Library:
     config: str
     created_ms: int
     ttl_ms: int | None = None
+    recognition: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +234,28 @@ class Hit:
     face_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class QueryPhoto:
+    """What one photo, or one sample of an entity, had to do with a query.
+
+    Attributes
+    ----------
+    weight
+        Its share in the embedding searched for; those of a query add up to 1.
+    agreement
+        Its cosine with that embedding: one far below the others shows somebody else, perhaps.
+    box
+        Its largest face, in px of it upright; ``None`` of a sample that was a vector.
+    sample_id
+        Of an entity's sample; ``None`` of a photo.
+    """
+
+    weight: float
+    agreement: float
+    box: Box | None
+    sample_id: str | None = None
+
+
 class Page(NamedTuple):
     """A cut of a frozen answer, and the answer's Total now."""
 
@@ -261,6 +286,8 @@ class SearchResult:
         Usable faces in the query pictures, of each of which the largest was taken; 0 for a vector.
     query_boxes
         Where those largest faces are, one a picture, in px of it upright; empty for a vector.
+    query_photos
+        What each picture, or each sample of the entity, had to do with it; empty for a vector.
     embedding
         float32 ``(dim,)``: what was searched for.
     """
@@ -274,6 +301,7 @@ class SearchResult:
     provider: str | None
     query_faces: int
     query_boxes: tuple[Box, ...]
+    query_photos: tuple[QueryPhoto, ...]
     embedding: NDArray[np.float32] = field(repr=False)
     answer: Answer = field(repr=False)
     _cut: Callable[[Answer, int, int], Page] = field(repr=False)

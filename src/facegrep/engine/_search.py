@@ -12,31 +12,45 @@ from facegrep._errors import (
     InvalidArgumentError,
     ModelMismatchError,
     NoFaceError,
+    NotFoundError,
     OperationDeniedError,
 )
 from facegrep._index import _real_float32
-from facegrep._names import check_library_name
+from facegrep._names import check_library_name, check_name
+from facegrep._result import Plan
 from facegrep._where import compile_where
+from facegrep.engine._fusion import fuse, quality_of
+from facegrep.engine._items import face_values
 from facegrep.engine._pages import cut_page
-from facegrep.engine._results import Page, SearchResult
+from facegrep.engine._recognition_results import box_of_sample
+from facegrep.engine._results import Page, QueryPhoto, SearchResult
+from facegrep.engine._roster import fuse_samples
 from facegrep.engine._view import EngineCore
 from facegrep.media import read_picture
-from facegrep.store import Answer, find_library, read_store
+from facegrep.store import (
+    Answer,
+    find_entity,
+    find_library,
+    list_recognition,
+    list_samples,
+    read_store,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from facegrep._result import SearchResult as IndexResult
+    from facegrep import _core
     from facegrep._where import Where
+    from facegrep.engine._fusion import Fused
     from facegrep.engine._library_index import LibraryIndex
     from facegrep.media._picture import PictureSource
     from facegrep.store import LibraryRow
     from facegrep.vision import Analysis, Box, FaceAnalyzer
 
 _Found: TypeAlias = (
-    "tuple[LibraryRow, IndexResult, NDArray[np.int64] | None, NDArray[np.int64] | None]"
+    "tuple[LibraryRow, _core.SearchResult, NDArray[np.int64] | None, NDArray[np.int64] | None]"
 )
 Threshold: TypeAlias = float | Literal["library"] | None
 
@@ -47,6 +61,7 @@ class _Query:
     provider: str | None = None
     faces: int = 0
     boxes: tuple[Box, ...] = ()
+    photos: tuple[QueryPhoto, ...] = ()
 
 
 class SearchOperations(EngineCore):
@@ -58,10 +73,12 @@ class SearchOperations(EngineCore):
         picture: PictureSource | Sequence[PictureSource] | None = None,
         *,
         vector: ArrayLike | None = None,
+        entity: str | None = None,
         threshold: Threshold = "library",
         limit: int = 10,
         offset: int = 0,
         where: Where | None = None,
+        recognised: str | None = None,
     ) -> SearchResult:
         """Find the assets that contain a person.
 
@@ -72,9 +89,13 @@ class SearchOperations(EngineCore):
         picture
             A path, encoded bytes, binary file object or RGB array (uint8): the face with the
             largest box is searched for. A list of photos of one person: their largest faces are
-            fused into the mean of their embeddings, weighted by the detector's scores.
+            fused into the mean of their embeddings, weighted by quality: the detector's score,
+            and less for a face below 112 px.
         vector
             ``(dim,)`` instead of a picture.
+        entity
+            The id of an entity of any recognition library, instead: all its samples, fused in the
+            same way.
         threshold
             The cosine (-1 to 1) that a match must reach. ``"library"``: the library's own, else
             its model's. ``None``: the best ``offset + limit`` assets, whatever their scores.
@@ -82,6 +103,11 @@ class SearchOperations(EngineCore):
             The first page. With a threshold the result keeps every match, and cuts other pages.
         where
             A filter on the fields, applied before anything is ranked (`facegrep._where`).
+        recognised
+            The id of an entity: only assets with a face that is recognised as theirs, by the
+            samples of now. That is a face that reaches the library's threshold with the entity's
+            fused samples, and more than with any other entity of the recognition libraries that the
+            library lists; whatever `threshold` is. An entity of no such library is in no asset.
 
         Returns
         -------
@@ -91,15 +117,16 @@ class SearchOperations(EngineCore):
         Raises
         ------
         NotFoundError
-            No such library.
+            No such library, or no such `entity`.
         OperationDeniedError
-            Its face index is not active.
+            Its face index is not active; the `entity` has no sample.
         NoFaceError
             A picture has no usable face.
         PictureError
             A picture cannot be read.
         ModelMismatchError
-            A picture, but the library has no model; a vector of another length.
+            A picture, but the library has no model; a vector of another length; samples of another
+            model.
         InvalidArgumentError
             Names the argument; also where a threshold is needed and the library has none.
         StoreCorrupt
@@ -111,6 +138,7 @@ class SearchOperations(EngineCore):
         """
         check_library_name(library)
         conditions = compile_where(where)  # before a picture is looked at
+        wanted = None if recognised is None else check_name(recognised, "recognised")
         first, count = check_count(offset, "offset"), check_count(limit, "limit")
         with self._store.catalog.read() as connection:
             row = find_library(connection, self._account, library)
@@ -119,7 +147,7 @@ class SearchOperations(EngineCore):
             self._store.require_auditable()
         _require_active(row)
         required, reason = self._threshold_of(row, threshold)
-        query = self._query(row, picture, vector)
+        query = self._query(row, picture, vector, entity)
 
         def search(now: LibraryRow, index: LibraryIndex | None) -> _Found:
             _require_active(now)
@@ -127,22 +155,23 @@ class SearchOperations(EngineCore):
                 raise ModelMismatchError(
                     f"library {library!r} was replaced meanwhile; search again"
                 )
-            faces = index.faces
-            found = faces.search(
-                query.embedding, threshold=required, limit=count, offset=first, where=where
+            core = index.faces._core
+            among = None if wanted is None else self._recognised_in(now, index, wanted)
+            (found,) = core.search(
+                query.embedding[np.newaxis],
+                threshold=required,
+                limit=count,
+                offset=first,
+                where=conditions,
+                threads=0,
+                among=among,
             )
             # What is deleted later is subtracted from the total, so it must be known what counted.
-            incomplete = found.total > len(found._core)
-            matching = faces._core.keys(conditions) if incomplete else None
-            return (
-                now,
-                found,
-                matching,
-                index.added_ms(found._core.keys if matching is None else matching),
-            )
+            matching = core.keys(conditions, among) if found.total > len(found) else None
+            added_ms = index.added_ms(found.keys if matching is None else matching)
+            return now, found, matching, added_ms
 
-        now, found, matching, added_ms = self._shared.indexes.search(self._account, library, search)
-        core = found._core
+        now, core, matching, added_ms = self._shared.indexes.search(self._account, library, search)
         answer = Answer(
             library_id=now.id,
             seq=now.seq,
@@ -155,25 +184,63 @@ class SearchOperations(EngineCore):
         )
         page = self._cut(answer, first, count)
         if audited:
-            details = {"threshold": required, "fields": sorted(where or ())}
+            fields = [*(where or ()), *([] if wanted is None else ["recognised"])]
+            details = {"threshold": required, "fields": sorted(fields)}
             self._store.note_search(now, "search", self._actor, media=page.total, details=details)
         return SearchResult(
             hits=page.hits,
             total=page.total,
             threshold=required,
             threshold_reason=reason,
-            plan=found.plan,
+            plan=Plan(*core.plan),
             model=row.model,
             provider=query.provider,
             query_faces=query.faces,
             query_boxes=query.boxes,
+            query_photos=query.photos,
             embedding=query.embedding,
             answer=answer,
             _cut=self._cut,
         )
 
+    def _entity_query(self, library: LibraryRow, entity_id: str) -> _Query:
+        with self._store.catalog.read() as connection:
+            for whose in list_recognition(connection, self._account):
+                entity = find_entity(connection, whose, entity_id)
+                if entity is not None:
+                    samples = list_samples(connection, whose, entity)
+                    break
+            else:
+                raise NotFoundError("entity", entity_id, "create_entity makes one")
+        if (whose.model, whose.dim) != (library.model, library.dim):
+            raise ModelMismatchError(
+                f"entity: its samples are of {whose.model or 'no model'} and length {whose.dim}, "
+                f"library {library.name!r} takes {library.model or 'no model'} and {library.dim}"
+            )
+        fused = fuse_samples(samples, whose.dim) if samples else None
+        if fused is None:
+            raise OperationDeniedError(
+                f"entity {entity_id!r} has no sample, or they cancel each other out; add_sample "
+                "adds photos of it"
+            )
+        boxes = [box_of_sample(row) for row in samples]
+        photos = query_photos(fused, boxes, [row.sample_id for row in samples])
+        return _Query(fused.embedding, photos=photos)
+
     def _cut(self, answer: Answer, offset: int, limit: int) -> Page:
         return cut_page(self._store, answer, offset, limit)
+
+    def _recognised_in(
+        self, library: LibraryRow, index: LibraryIndex, entity_id: str
+    ) -> NDArray[np.int64]:
+        """Return the ordinals of the assets in which somebody is recognised now."""
+        with self._store.catalog.read() as connection:
+            roster = self._shared.rosters.read(connection, library)
+        if roster.number_of(entity_id) is None:
+            return np.zeros(0, dtype=np.int64)
+        threshold, _ = self._threshold_of(library, "library")
+        core = index.faces._core
+        return index.recognised.of(core, index.seq, roster, entity_id, cast("float", threshold))
 
     def _threshold_of(self, library: LibraryRow, threshold: object) -> tuple[float | None, str]:
         """Return the cosine that is required, and why that one."""
@@ -196,9 +263,14 @@ class SearchOperations(EngineCore):
         library: LibraryRow,
         picture: PictureSource | Sequence[PictureSource] | None,
         vector: ArrayLike | None,
+        entity: str | None,
     ) -> _Query:
-        if (picture is None) == (vector is None):
-            raise InvalidArgumentError("search: expected a picture or a vector, one of the two")
+        if sum(given is not None for given in (picture, vector, entity)) != 1:
+            raise InvalidArgumentError(
+                "search: expected a picture, a vector or an entity, one of the three"
+            )
+        if entity is not None:
+            return self._entity_query(library, check_name(entity, "entity"))
         if vector is not None:
             embedding = _real_float32(vector, "vector")
             if embedding.shape != (library.dim,):
@@ -217,25 +289,33 @@ class SearchOperations(EngineCore):
 
 def _fused(analyzer: FaceAnalyzer, sources: Sequence[PictureSource]) -> _Query:
     """Embed the largest face of each picture, one picture in memory at a time, and fuse them."""
-    count, boxes, total = 0, [], np.zeros(analyzer.dim, dtype=np.float64)
+    faces, count = [], 0
     for number, source in enumerate(sources):
         analysis = analyzer.analyze([read_picture(source).pixels])[0]
         if not analysis.faces:
-            raise _no_face(analysis, f"picture[{number}]" if len(sources) > 1 else "picture")
-        face = analysis.faces[0]
+            raise no_face(analysis, f"picture[{number}]" if len(sources) > 1 else "picture")
+        faces.append(analysis.faces[0])
         count += len(analysis.faces)
-        boxes.append(face.box)
-        total += face.score * (face.embedding / np.linalg.norm(face.embedding))
-    if len(sources) == 1:
-        return _Query(face.embedding, analyzer.provider, count, tuple(boxes))
-    norm = np.linalg.norm(total)
-    if not norm:  # opposite faces, and nothing in between
+    values = np.stack([face_values(face) for face in faces])
+    fused = fuse(np.stack([face.embedding for face in faces]), quality_of(values, len(faces)))
+    if fused is None:
         raise InvalidArgumentError("picture: these faces cancel each other out; give photos of one")
-    fused = (total / norm).astype(np.float32)
-    return _Query(fused, analyzer.provider, count, tuple(boxes))
+    boxes = tuple(face.box for face in faces)
+    photos = query_photos(fused, boxes)
+    return _Query(fused.embedding, analyzer.provider, count, boxes, photos)
 
 
-def _no_face(analysis: Analysis, name: str) -> NoFaceError:
+def query_photos(
+    fused: Fused, boxes: Sequence[Box | None], sample_ids: Sequence[str] | None = None
+) -> tuple[QueryPhoto, ...]:
+    """Say what each photo, or sample, had to do with a query."""
+    ids = [None] * len(boxes) if sample_ids is None else sample_ids
+    shares = zip(fused.weights.tolist(), fused.agreements.tolist(), boxes, ids, strict=True)
+    return tuple(QueryPhoto(*share) for share in shares)
+
+
+def no_face(analysis: Analysis, name: str) -> NoFaceError:
+    """Build the error of a picture without a usable face."""
     reasons = ", ".join(sorted({refused.reason for refused in analysis.refused}))
     reason = f"no usable face ({reasons})" if reasons else "no face"
     return NoFaceError(f"{name}: {reason} was found; give a photo with a face", reason=reason)

@@ -14,6 +14,7 @@ from facegrep._errors import (
 )
 from facegrep._names import check_name
 from facegrep.engine._indexes import Indexes
+from facegrep.engine._roster import Rosters
 from facegrep.store import LibraryRow, Store, find_library
 from facegrep.vision import EmbedderManifest, FaceAnalyzer, load_manifest
 
@@ -33,6 +34,7 @@ class Shared:
     device: Device
     precision: Precision
     indexes: Indexes = field(init=False)
+    rosters: Rosters = field(default_factory=Rosters)
     _mutex: threading.Lock = field(default_factory=threading.Lock)
     _analyzers: dict[str, FaceAnalyzer] = field(default_factory=dict)
     _manifests: dict[str, EmbedderManifest] = field(default_factory=dict)

@@ -41,6 +41,20 @@ from facegrep.store._media import (
     list_unanalysed,
 )
 from facegrep.store._receipt import Receipt, contradictions
+from facegrep.store._recognition import NewSample
+from facegrep.store._recognition_rows import (
+    EntityRow,
+    RecognitionRow,
+    SampleRow,
+    find_entity,
+    find_recognition,
+    list_all_samples,
+    list_entities,
+    list_recognition,
+    list_samples,
+    require_entity,
+)
+from facegrep.store._samples_like import Person, SampleMatch, find_samples_like
 from facegrep.store._store import Store
 from facegrep.store._store_row import read_store
 from facegrep.store._verify import Damage
@@ -59,6 +73,7 @@ __all__ = [
     "Columns",
     "Copied",
     "Damage",
+    "EntityRow",
     "Faces",
     "FileIdentity",
     "Job",
@@ -66,24 +81,36 @@ __all__ = [
     "LibraryRow",
     "MediaRow",
     "NewAsset",
+    "NewSample",
     "NewVectors",
+    "Person",
     "Receipt",
+    "RecognitionRow",
     "Rewritten",
+    "SampleMatch",
+    "SampleRow",
     "Store",
     "StoredEntry",
     "contradictions",
     "count_changes",
     "count_expired",
+    "find_entity",
     "find_identities",
     "find_library",
     "find_media",
     "find_ordinals",
     "find_pending",
+    "find_recognition",
+    "find_samples_like",
     "insert_library",
     "library_by_id",
     "library_ids",
+    "list_all_samples",
+    "list_entities",
     "list_libraries",
     "list_media",
+    "list_recognition",
+    "list_samples",
     "list_unanalysed",
     "now_ms",
     "read_asset_codes",
@@ -91,6 +118,7 @@ __all__ = [
     "read_entries",
     "read_store",
     "read_tombstones",
+    "require_entity",
     "same_library",
     "unpack_faces",
 ]

@@ -19,9 +19,10 @@ from facegrep.store._libraries import (
 )
 from facegrep.store._media import find_media
 from facegrep.store._media_rows import replace_media
+from facegrep.store._recognition_rows import require_recognition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from facegrep.store._assets import Columns, MediaRow
     from facegrep.store._libraries import LibraryRow
@@ -40,6 +41,7 @@ class ChangeOperations(StoreCore):
         threshold: float | None,
         face_index: str | None,
         config: str,
+        recognition: Sequence[str] = (),
         ttl_ms: int | None = None,
         actor: str | None = None,
     ) -> LibraryRow:
@@ -49,6 +51,8 @@ class ChangeOperations(StoreCore):
         ------
         AlreadyExistsError
             The account has one of that name.
+        NotFoundError, ModelMismatchError
+            A recognition library is not there, or holds other embeddings.
         """
         with self.catalog.write() as transaction:
             connection = transaction.connection
@@ -57,6 +61,7 @@ class ChangeOperations(StoreCore):
                 raise AlreadyExistsError(
                     f"library {name!r} exists already; drop_library removes it with all it holds"
                 )
+            require_recognition(connection, account, recognition, model, dim)
             _ = transaction.seq
             insert_library(
                 connection,
@@ -67,6 +72,7 @@ class ChangeOperations(StoreCore):
                 threshold=threshold,
                 face_index=face_index,
                 config=config,
+                recognition=",".join(recognition),
                 now_ms=now_ms(),
                 ttl_ms=ttl_ms,
                 actor=actor,
@@ -95,6 +101,37 @@ class ChangeOperations(StoreCore):
                 None if column == "config" else {"from": getattr(current, column), "to": value}
             )
             note_change(connection, current, _ACTIONS[column], actor, details=details)
+
+    def set_recognition(
+        self,
+        library: LibraryRow,
+        recognition: Sequence[str],
+        *,
+        config: str | None = None,
+        actor: str | None = None,
+    ) -> None:
+        """Set which recognition libraries a library lists, and its `config` with them if given.
+
+        Raises
+        ------
+        NotFoundError, ModelMismatchError
+            One is not there, or holds other embeddings.
+        """
+        with self.catalog.write() as transaction:
+            connection = transaction.connection
+            current = same_library(connection, library)
+            require_recognition(
+                connection, current.account, recognition, current.model, current.dim
+            )
+            _ = transaction.seq
+            changed = dataclasses.replace(
+                current,
+                recognition=",".join(recognition),
+                config=current.config if config is None else config,
+            )
+            write_library(connection, changed)
+            details = {"count": len(recognition)}
+            note_change(connection, current, "set_recognition", actor, details=details)
 
     def update(
         self,

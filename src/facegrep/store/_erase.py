@@ -27,8 +27,9 @@ from facegrep.store._core import StoreCore
 from facegrep.store._journal import overwrite_entered
 from facegrep.store._libraries import library_by_id, same_library
 from facegrep.store._media import find_stored, list_expired, require_absent
-from facegrep.store._receipt import ERASED, Receipt, hash_ids
+from facegrep.store._receipt import ERASED, Receipt, hash_ids, hash_samples
 from facegrep.store._removal import remove_for_good
+from facegrep.store._samples_like import delete_samples_like, find_samples_like
 from facegrep.store._scrub import scrub, settle_scrub, wanted_scrub
 from facegrep.store._store_row import read_store
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from facegrep.store._assets import MediaRow
     from facegrep.store._database import Transaction
     from facegrep.store._libraries import LibraryRow
+    from facegrep.store._samples_like import EntityLike, Person, SampleMatch
     from facegrep.store._segments import Segment
 
 ERASE_TIMEOUT_S: Final = 10.0
@@ -57,6 +59,7 @@ class EraseOperations(StoreCore):
         action: str = "erase",
         answers: int = 0,
         with_expired: bool = False,
+        person: Person | None = None,
         timeout_s: float = ERASE_TIMEOUT_S,
     ) -> Receipt:
         """Erase assets from every file.
@@ -71,6 +74,8 @@ class EraseOperations(StoreCore):
             Frozen answers that went already.
         with_expired
             Whether all that has expired goes as well.
+        person
+            Whose samples in the account's recognition libraries go as well.
         timeout_s
             How long readers that hold back the log are waited for.
 
@@ -91,7 +96,8 @@ class EraseOperations(StoreCore):
                 known = {row.ordinal for row in rows}
                 expired = list_expired(connection, current, before_ms=now_ms())
                 rows += [row for row in expired if row.ordinal not in known]
-            begun = self._begin(transaction, current, rows, action, actor)
+            alike = [] if person is None else find_samples_like(connection, current.account, person)
+            begun = self._begin(transaction, current, rows, action, actor, alike)
         changed_answers = self._finish(timeout_s)
         return self._receipt(begun, changed_answers, sorted(unknown), answers)
 
@@ -144,10 +150,15 @@ class EraseOperations(StoreCore):
         rows: Sequence[MediaRow],
         action: str,
         actor: str | None,
+        alike: Sequence[EntityLike] = (),
     ) -> _Begun:
         connection = transaction.connection
+        delete_samples_like(connection, alike, transaction.seq)
+        samples = [match for one in alike for match in one.matches()]
         _, segments = remove_for_good(transaction, self.vectors.folder, library, rows)
         media_ids = sorted(row.media_id for row in rows)
+        salt = read_store(connection).salt
+        of_samples = {"samples": hash_samples(salt, samples)} if samples else {}
         entry = note_change(
             connection,
             library,
@@ -155,9 +166,9 @@ class EraseOperations(StoreCore):
             actor,
             media=len(rows),
             faces=sum(row.face_count for row in rows),
-            details={"ids": hash_ids(read_store(connection).salt, media_ids)},
+            details={"ids": hash_ids(salt, media_ids), **of_samples},
         )
-        return _Begun(entry, transaction.seq, media_ids, segments)
+        return _Begun(entry, transaction.seq, media_ids, segments, samples)
 
     def _receipt(
         self, begun: _Begun, changed_answers: int | None, unknown_ids: list[str], answers: int
@@ -178,6 +189,7 @@ class EraseOperations(StoreCore):
             segments=tuple(segment.file_name for segment in begun.segments),
             generations=tuple(sorted({segment.generation for segment in begun.segments})),
             rewritten=("catalog.db", *([] if changed_answers is None else ["session.db"])),
+            samples=tuple(begun.samples),
             answers=answers + (changed_answers or 0),
             begun_ms=begun.entry.time_ms,
             erased_ms=done.time_ms,
@@ -255,6 +267,7 @@ class _Begun(NamedTuple):
     seq: int
     media_ids: list[str]
     segments: list[Segment]
+    samples: list[SampleMatch]
 
 
 def _entry_of_the_end(connection: sqlite3.Connection, begun: AuditEntry, seq: int) -> AuditEntry:

@@ -72,6 +72,19 @@ TABLES: Final = (
     ),
     Table(CATALOG, "pending_input", "checksum", "the row goes", library_key=True),
     Table(CATALOG, "erase_journal", "checksum", "names the slots until they are overwritten"),
+    Table(CATALOG, "recognition", "checksum", "counts change; its name stays"),
+    Table(
+        CATALOG,
+        "recognition_entity",
+        "checksum",
+        "of a person: the row goes, with the name, if no sample is left; of assets: nothing",
+    ),
+    Table(
+        CATALOG,
+        "recognition_sample",
+        "checksum",
+        "of a person: the rows of samples like them go; of assets: nothing",
+    ),
     Table(CATALOG, "audit", "chain", "gets counts and one salted hash"),
     Table(SESSION, "store", "checksum", "as in catalog.db"),
     Table(

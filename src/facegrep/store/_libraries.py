@@ -24,6 +24,8 @@ class LibraryRow:
     ----------
     id
         Its incarnation.
+    recognition
+        Ids of the recognition libraries that it lists, with commas between.
     ttl_ms
         How long an asset is kept after it was added; ``None``: for ever.
     generation
@@ -42,6 +44,7 @@ class LibraryRow:
     threshold: float | None
     face_index: str | None
     config: str
+    recognition: str
     created_ms: int
     ttl_ms: int | None
     generation: int
@@ -51,6 +54,11 @@ class LibraryRow:
     media_count: int
     face_count: int
     digest: int
+
+    @property
+    def recognition_ids(self) -> list[str]:
+        """The ids of the recognition libraries that it lists."""
+        return self.recognition.split(",") if self.recognition else []
 
     def expired_until_ms(self, now_ms: int) -> int:
         """Return which assets count as gone by now: those whose ``added_ms`` is this or less."""
@@ -130,6 +138,12 @@ def library_ids(connection: sqlite3.Connection) -> set[int]:
     return {id_ for (id_,) in connection.execute("SELECT id FROM library NOT INDEXED")}
 
 
+def enter_account(connection: sqlite3.Connection, account: str, now_ms: int) -> None:
+    """Enter an account, unless it is there."""
+    row = with_checksum((account, now_ms))
+    connection.execute("INSERT OR IGNORE INTO account VALUES (?, ?, ?)", row)
+
+
 def insert_library(
     connection: sqlite3.Connection,
     account: str,
@@ -141,14 +155,14 @@ def insert_library(
     face_index: str | None,
     config: str,
     now_ms: int,
+    recognition: str = "",
     ttl_ms: int | None = None,
     actor: str | None = None,
 ) -> None:
     """Add a library, and its account with the first; the audit says so."""
-    row = with_checksum((account, now_ms))
-    connection.execute("INSERT OR IGNORE INTO account VALUES (?, ?, ?)", row)
-    values = (account, name, model, dim, threshold, face_index, config, now_ms, ttl_ms)
-    counted = (*values, 0, 0, 0, 0, 0, 0, 0)
+    enter_account(connection, account, now_ms)
+    values = (account, name, model, dim, threshold, face_index, config, recognition)
+    counted = (*values, now_ms, ttl_ms, 0, 0, 0, 0, 0, 0, 0)
     cursor = connection.execute(
         f"INSERT INTO library ({', '.join(_NAMES[1:])}, checksum)"
         f" VALUES ({', '.join('?' * len(_NAMES))})",

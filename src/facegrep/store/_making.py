@@ -78,12 +78,19 @@ def upgrade_database(database: Database) -> None:
         if _schema.older_version(connection, database.schema) is None:
             return
     with database.exclusive() as writer:
-        writer.execute("PRAGMA foreign_keys = OFF")  # while tables change their names
+        # While tables change their names.
+        writer.execute("PRAGMA foreign_keys = OFF")
+        writer.execute("PRAGMA legacy_alter_table = ON")
         try:
-            with _transaction(writer):
-                if _schema.older_version(writer, database.schema) is not None:
+            version = _schema.older_version(writer, database.schema)
+            if version == 1:  # it counted no acknowledged commits
+                with _transaction(writer):
                     database.acknowledged.create()
-                    upgrade(writer, database.schema, now_ms())
+                    upgrade(writer, database.schema, version, now_ms())
+            elif version is not None:
+                with database.transaction(writer) as transaction:
+                    _ = transaction.seq
+                    upgrade(writer, database.schema, version, now_ms())
         finally:
             database.discard_writer()
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from facegrep._errors import InvalidArgumentError
+from facegrep.store._samples_like import SampleMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from facegrep.store._audit import AuditEntry
 
@@ -54,6 +55,8 @@ class Receipt:
         Those of the audit's entry of the end: SHA-256 over the entry before it, and over both.
     note
         What is not reached.
+    samples
+        Samples of the person in recognition libraries; entities that had no other went with them.
     """
 
     library: str
@@ -70,6 +73,7 @@ class Receipt:
     previous_hash: str
     hash: str
     note: str = NOTE
+    samples: tuple[SampleMatch, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return it as plain data, for JSON."""
@@ -99,6 +103,11 @@ def hash_ids(salt: bytes, media_ids: Iterable[str]) -> str:
     return hmac.digest(salt, message, "sha256").hex()
 
 
+def hash_samples(salt: bytes, samples: Sequence[SampleMatch]) -> str | None:
+    """Return what stands for samples in the same way; ``None`` where there are none."""
+    return hash_ids(salt, [one.sample_id for one in samples]) if samples else None
+
+
 def contradictions(receipt: Receipt, salt: bytes, begun: AuditEntry, done: AuditEntry) -> list[str]:
     """Name what a receipt says, and the two entries of the audit that it names do not.
 
@@ -107,6 +116,7 @@ def contradictions(receipt: Receipt, salt: bytes, begun: AuditEntry, done: Audit
     pairs = {
         "library": (receipt.library, begun.library),
         "media_ids": (hash_ids(salt, receipt.media_ids), json.loads(begun.details).get("ids")),
+        "samples": (hash_samples(salt, receipt.samples), json.loads(begun.details).get("samples")),
         "face_count": (receipt.face_count, begun.face_count),
         "begun_ms": (receipt.begun_ms, begun.time_ms),
         "erased_ms": (receipt.erased_ms, done.time_ms),

@@ -12,7 +12,6 @@ from facegrep.store._change import ChangeOperations
 from facegrep.store._compact import CompactOperations
 from facegrep.store._core import CATALOG_FILE
 from facegrep.store._delete import DeleteOperations
-from facegrep.store._erase import EraseOperations
 from facegrep.store._filesystem import (
     make_directory,
     raise_store_error,
@@ -20,6 +19,7 @@ from facegrep.store._filesystem import (
 )
 from facegrep.store._holdings import kind_of
 from facegrep.store._making import check_database, create_database, is_made, upgrade_database
+from facegrep.store._recognition import RecognitionOperations
 from facegrep.store._searches import SearchAuditOperations
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Store(
     ChangeOperations,
     CompactOperations,
     DeleteOperations,
-    EraseOperations,
+    RecognitionOperations,
     SearchAuditOperations,
     BackupOperations,
 ):

@@ -52,12 +52,19 @@ _AUDIT: Final = """
 # rows changes (3 GB for a million faces). Who writes has read the library's row; `verify` finds
 # orphans.
 #
+# library.recognition: ids of the recognition libraries that it lists, with commas between. They are
+# random and never used again, so those of libraries that are gone mean nothing. The three tables of
+# recognition prove each other from below: _recognition_rows.py.
+#
 # A block's CRC-32 is that of its bytes once the slots named in erase_journal are zero. So it holds
 # before, while and after they are overwritten, whoever overwrites them.
 CATALOG: Final = Schema(
     application_id=0x66677270,  # "fgrp"
-    version=2,
-    older=((1, "03012d5bc6061eb2b9fcf6f9487ec44fa282abf6e381684221e59f7c27af5df5"),),
+    version=3,
+    older=(
+        (1, "03012d5bc6061eb2b9fcf6f9487ec44fa282abf6e381684221e59f7c27af5df5"),
+        (2, "34272b5c898e28f6f42daf4bfdc2ed866e964321b81147d871631c4a63ec8f30"),
+    ),
     statements=(
         _STORE,
         """
@@ -77,6 +84,7 @@ CATALOG: Final = Schema(
             threshold REAL,
             face_index TEXT,
             config TEXT NOT NULL,
+            recognition TEXT NOT NULL,
             created_ms INTEGER NOT NULL,
             ttl_ms INTEGER,
             generation INTEGER NOT NULL,
@@ -169,6 +177,55 @@ CATALOG: Final = Schema(
             slot_count INTEGER NOT NULL,
             checksum INTEGER NOT NULL,
             PRIMARY KEY (segment_id, first_slot)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE recognition (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            account TEXT NOT NULL REFERENCES account (name),
+            lib_id TEXT NOT NULL,
+            name TEXT NOT NULL,
+            description TEXT NOT NULL,
+            model TEXT,
+            dim INTEGER NOT NULL,
+            created_ms INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            next_number INTEGER NOT NULL,
+            entity_count INTEGER NOT NULL,
+            digest INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            UNIQUE (account, lib_id)
+        ) STRICT
+        """,
+        """
+        CREATE TABLE recognition_entity (
+            recognition_id INTEGER NOT NULL REFERENCES recognition (id),
+            entity_id TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            info TEXT NOT NULL,
+            created_ms INTEGER NOT NULL,
+            sample_count INTEGER NOT NULL,
+            digest INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (recognition_id, entity_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE recognition_sample (
+            recognition_id INTEGER NOT NULL,
+            entity_id TEXT NOT NULL,
+            sample_id TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            created_ms INTEGER NOT NULL,
+            source TEXT,
+            content_sha256 BLOB NOT NULL,
+            face_data BLOB,
+            precision TEXT,
+            code BLOB NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (recognition_id, entity_id, sample_id),
+            FOREIGN KEY (recognition_id, entity_id) REFERENCES recognition_entity
         ) STRICT, WITHOUT ROWID
         """,
         _AUDIT,

@@ -1,22 +1,25 @@
 """Stores of older versions, brought to this one in place.
 
-Inside one transaction: the old tables get other names, the new ones are filled from them row by
-row, and the old ones are dropped. A kill in between leaves the old version.
+Inside one transaction: tables that changed get other names, the new ones are filled from them row
+by row, and the old ones are dropped. A kill in between leaves the old version. From version 1 all
+tables changed; from 2 the catalog's library alone, and others are new.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from facegrep.store import _schema
 from facegrep.store._assets import MediaRow
 from facegrep.store._audit import append_entry
-from facegrep.store._checksum import int64, with_checksum
+from facegrep.store._checksum import checksum, int64, with_checksum
 from facegrep.store._libraries import LibraryRow
 from facegrep.store._media_rows import sealed
 from facegrep.store._store_row import read_store, write_store
+from facegrep.store._tables import CATALOG
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,11 +27,50 @@ if TYPE_CHECKING:
 
     from facegrep.store._schema import Schema
 
-_OLD = "older_"
+_OLD: Final = "older_"
+_DEFINED: Final = re.compile(r"CREATE (?:TABLE|(?:UNIQUE )?INDEX) (\w+)")
 
 
-def upgrade(connection: sqlite3.Connection, schema: Schema, now_ms: int) -> None:
-    """Upgrade from version 1, inside the caller's transaction, with foreign keys off."""
+def upgrade(connection: sqlite3.Connection, schema: Schema, version: int, now_ms: int) -> None:
+    """Upgrade from an older version, inside the caller's transaction.
+
+    Foreign keys are off, and legacy_alter_table is on: a table that is given another name for a
+    moment keeps the references of others.
+    """
+    if version == 1:
+        _upgrade_from_1(connection, schema, now_ms)
+    else:
+        _upgrade_from_2(connection, schema)
+    if schema is CATALOG:
+        said = {"from": version, "to": schema.version}
+        append_entry(connection, time_ms=now_ms, action="upgrade", details=said)
+
+
+def _upgrade_from_2(connection: sqlite3.Connection, schema: Schema) -> None:
+    old_name = f"{_OLD}library"
+    connection.execute(f"ALTER TABLE library RENAME TO {old_name}")
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    for statement in schema.statements:
+        defined = _DEFINED.search(statement)
+        if defined is not None and defined.group(1) not in names:
+            connection.execute(statement)
+    _insert(connection, "library", _libraries_of_2(connection))
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'library'")
+    connection.execute("UPDATE sqlite_sequence SET name = 'library' WHERE name = ?", (old_name,))
+    connection.execute(f"DROP TABLE {old_name}")
+    connection.execute(f"PRAGMA user_version = {schema.version}")
+
+
+def _libraries_of_2(connection: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
+    for old in _rows(connection, "library"):
+        stored = old.pop("checksum")
+        # What was damaged before must not look whole after.
+        damage = int(checksum(tuple(old.values())) != stored)
+        row = dataclasses.astuple(LibraryRow(**old, recognition=""))
+        yield (*row, int64(checksum(row) + damage))
+
+
+def _upgrade_from_1(connection: sqlite3.Connection, schema: Schema, now_ms: int) -> None:
     query = "SELECT name FROM sqlite_master WHERE type = ? AND name NOT LIKE 'sqlite^_%' ESCAPE '^'"
     for (index,) in connection.execute(query, ("index",)).fetchall():
         connection.execute(f"DROP INDEX {index}")
@@ -60,9 +102,6 @@ def upgrade(connection: sqlite3.Connection, schema: Schema, now_ms: int) -> None
         connection.execute("UPDATE sqlite_sequence SET name = substr(name, ?)", (len(_OLD) + 1,))
     for table in tables:
         connection.execute(f"DROP TABLE {_OLD}{table}")
-    if "library" in tables:  # the catalog
-        said = {"from": 1, "to": schema.version}
-        append_entry(connection, time_ms=now_ms, action="upgrade", details=said)
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> Iterator[dict[str, Any]]:
@@ -93,5 +132,5 @@ def _libraries(
 ) -> Iterator[tuple[object, ...]]:
     for old in _rows(connection, "library"):
         digest = int64(digests[old["id"]])
-        row = LibraryRow(**old, ttl_ms=None, erased_seq=0, digest=digest)
+        row = LibraryRow(**old, recognition="", ttl_ms=None, erased_seq=0, digest=digest)
         yield with_checksum(dataclasses.astuple(row))

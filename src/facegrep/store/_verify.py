@@ -17,6 +17,7 @@ from facegrep.store._checksum import checksum
 from facegrep.store._core import StoreCore
 from facegrep.store._libraries import library_by_id, library_ids, same_library
 from facegrep.store._media_rows import COLUMNS, hash_of
+from facegrep.store._recognition_rows import list_all_samples, list_recognition
 from facegrep.store._segment_rows import list_segments, named_segment_files, read_blocks
 from facegrep.store._segments import open_segment_file, read_block
 from facegrep.store._store_row import read_store
@@ -130,6 +131,7 @@ class VerifyOperations(StoreCore):
             _verify_database(found, database)
         for row in _readable_libraries(self.catalog):
             self._verify_library(found, row)
+        found.damages += _wrong_recognition(self.catalog, {one.what for one in found.damages})
         self._list_leftovers(found)
         return found
 
@@ -250,6 +252,21 @@ def _orphans(database: Database, table: Table) -> Iterator[Damage]:
         if count:
             what = f"{count} rows of table {table.name} belong to no library"
             yield Damage(database.path.name, what)
+
+
+def _wrong_recognition(database: Database, said: set[str]) -> list[Damage]:
+    """Find recognition libraries whose entities or samples are not those that were written."""
+    wrong: list[Damage] = []
+    with contextlib.suppress(StoreError), database.snapshot() as connection:
+        accounts = connection.execute("SELECT DISTINCT +account FROM recognition").fetchall()
+        for (account,) in accounts:
+            try:
+                for library in list_recognition(connection, account):
+                    list_all_samples(connection, library)
+            except StoreError as error:
+                if str(error) not in said:  # by the look at every row
+                    wrong.append(Damage(database.path.name, str(error)))
+    return wrong
 
 
 def _library_of(table: str, row: tuple[Any, ...]) -> str | None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import facegrep
 from facegrep.ice import IceError, Service
-from facegrep.ice._requests import Request
+from facegrep.ice._service import _ACTIONS
 
 PORTRAITS = Path(__file__).parent / "data" / "portraits"
 MACRON = (PORTRAITS / "Emmanuel_Macron" / "person_a_1.jpg").as_uri()
@@ -53,7 +53,7 @@ GOOD = {
     "SearchLibName": "lib",
     "IndexType": "face",
     "IndexStatus": "Active",
-    "SearchLibConfig": '{"faceGroupIds":"a"}',
+    "SearchLibConfig": '{"faceGroupIds":""}',
     "Input": MACRON,
     "MediaId": "m",
     "MediaType": "image",
@@ -104,7 +104,8 @@ def shape(value: object) -> object:
 
 
 def test_every_reply_has_the_shape_of_the_contract(call: Call) -> None:
-    assert SHAPES.keys() == {action.__name__ for action in Request.__subclasses__()}
+    # Those about recognition have shapes of their own: test_ice_recognition.py.
+    assert SHAPES.keys() == {name for name, (kind, _) in _ACTIONS.items() if not kind.is_bare}
     seen = set()
     for action, expected in SHAPES.items():
         reply = call(action)

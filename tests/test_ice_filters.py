@@ -166,8 +166,20 @@ def test_a_malformed_msg_body_is_refused(raw: str) -> None:
 
 
 def test_a_library_names_up_to_three_groups_of_faces() -> None:
-    for raw in ("{}", '{"faceGroupIds":"a"}', '{"faceGroupIds": "a,b,c"}', '{"faceGroupIds":""}'):
-        assert read_library_config(raw) == raw
-    for raw in ('{"faceGroupIds":"a,b,c,d"}', '{"faceGroupIds":"a,,b"}', '{"faceGroupIds":["a"]}'):
+    for raw, ids in (
+        ("{}", ()),
+        ('{"faceGroupIds":""}', ()),
+        ('{"faceGroupIds":"a"}', ("a",)),
+        ('{"faceGroupIds": " a,b, c"}', ("a", "b", "c")),
+    ):
+        config = read_library_config(raw)
+        assert (config.raw, config.recognition) == (raw, ids)
+    for raw in (
+        '{"faceGroupIds":"a,b,c,d"}',
+        '{"faceGroupIds":"a,,b"}',
+        '{"faceGroupIds":"a,b, a"}',
+        '{"faceGroupIds":["a"]}',
+        '{"faceGroupIds":"a\\u0000"}',
+    ):
         with pytest.raises(InvalidArgumentError):
             read_library_config(raw)

@@ -107,7 +107,8 @@ def test_the_default_library_is_there_with_its_face_index(call: Call) -> None:
 
 
 def test_a_library_is_made_once_and_keeps_its_configuration(call: Call) -> None:
-    config = '{"faceGroupIds": "id1,id2"}'
+    people = [call("CreateRecognitionLib", Algorithm="face", LibName="a")["LibId"] for _ in "ab"]
+    config = f'{{"faceGroupIds": "{people[0]}, {people[1]}"}}'
     call("CreateSearchLib", SearchLibName="IPCamera_7", SearchLibConfig=config)
     with refused(400, "InvalidParameter", '"SearchLibName"', "already"):
         call("CreateSearchLib", SearchLibName="IPCamera_7")

@@ -14,9 +14,10 @@ import sys
 from urllib.parse import parse_qsl
 
 from facegrep.ice import IceError
-from facegrep.ice._requests import Request, read_request
+from facegrep.ice._requests import read_request
+from facegrep.ice._service import _ACTIONS
 
-ACTIONS = Request.__subclasses__()
+ACTIONS = [kind for kind, _ in _ACTIONS.values()]
 
 
 def fuzz_one(data: bytes) -> None:

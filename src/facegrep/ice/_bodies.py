@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType, to_builtins
 
 from facegrep._errors import InvalidArgumentError
-from facegrep._names import check_fields, check_text
+from facegrep._names import check_fields, check_name, check_text
 from facegrep.ice._json import Int64, JsonObject, Text, read_json
 
 _MAX_FACE_GROUPS = 3
+_MAX_ENTITY_INFO_BYTES = 256
 
 
 class CustomFields(JsonObject, frozen=True):
@@ -60,15 +62,35 @@ def read_msg_body(raw: str) -> MsgBody:
     return body
 
 
-def read_library_config(raw: str) -> str:
-    """Read SearchLibConfig; it is kept, and shown again, as it was sent."""
+@dataclass(frozen=True, slots=True)
+class LibraryConfig:
+    """SearchLibConfig as it was sent, which is how it is shown again, and what it says."""
+
+    raw: str = ""
+    recognition: tuple[str, ...] = ()
+
+
+def read_library_config(raw: str) -> LibraryConfig:
+    """Read SearchLibConfig."""
     groups = read_json(raw, SearchLibConfig).faceGroupIds
-    names = groups.split(",") if groups else []
-    if len(names) > _MAX_FACE_GROUPS or not all(name.strip() for name in names):
+    names = [name.strip(" ") for name in groups.split(",")] if groups else []
+    if len(set(names)) < len(names) or len(names) > _MAX_FACE_GROUPS or not all(names):
         raise InvalidArgumentError(
-            f"faceGroupIds: expected up to {_MAX_FACE_GROUPS} ids as 'a,b', got {groups!r}"
+            f"faceGroupIds: expected up to {_MAX_FACE_GROUPS} different ids as 'a,b', got "
+            f"{groups!r}"
         )
     check_text(raw, "config")
+    return LibraryConfig(raw, tuple(check_name(name, "faceGroupIds") for name in names))
+
+
+def read_entity_info(raw: str) -> str:
+    """Read EntityInfo: a JSON object of whatever it holds, kept as it was sent."""
+    size_bytes = len(raw.encode())
+    if size_bytes > _MAX_ENTITY_INFO_BYTES:
+        raise InvalidArgumentError(
+            f"expected at most {_MAX_ENTITY_INFO_BYTES} bytes of JSON, got {size_bytes}"
+        )
+    read_json(raw, dict[str, Any])
     return raw
 
 

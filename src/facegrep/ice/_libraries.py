@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from facegrep._errors import AlreadyExistsError
 from facegrep.ice import _requests as requests
+from facegrep.ice._bodies import LibraryConfig
 from facegrep.ice._context import Context, Reply
 from facegrep.ice._errors import invalid_parameter, missing_parameter, not_found
 
@@ -17,9 +18,11 @@ _TO_ENGINE: dict[str, FaceIndexStatus] = {"Active": "active", "Deactive": "deact
 
 def create_search_lib(context: Context, request: requests.CreateSearchLib) -> Reply:
     """Make a library without an index: it stores what is inserted and searches nothing yet."""
-    name = request.search_lib_name
+    name, config = request.search_lib_name, request.search_lib_config or LibraryConfig()
     try:
-        context.engine.create_library(name, face_index=None, config=request.search_lib_config or "")
+        context.engine.create_library(
+            name, face_index=None, config=config.raw, recognition=config.recognition
+        )
     except AlreadyExistsError as error:
         raise invalid_parameter("SearchLibName", f"{name!r} exists already") from error
     return {"SearchLibName": name}
@@ -28,8 +31,9 @@ def create_search_lib(context: Context, request: requests.CreateSearchLib) -> Re
 def alter_search_lib(context: Context, request: requests.AlterSearchLib) -> Reply:
     """Replace the configuration, if one is given."""
     name = context.engine.library(request.search_lib_name).name
-    if request.search_lib_config is not None:
-        context.engine.set_config(name, request.search_lib_config)
+    config = request.search_lib_config
+    if config is not None:
+        context.engine.set_config(name, config.raw, recognition=config.recognition)
     return {"SearchLibName": name}
 
 

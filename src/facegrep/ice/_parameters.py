@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 
 from facegrep._errors import InvalidArgumentError
-from facegrep._names import MAX_TEXT_BYTES, check_library_name, check_name
+from facegrep._names import MAX_TEXT_BYTES, check_library_name, check_name, check_text
 from facegrep.engine import DEFAULT_LIBRARY
 
 MAX_NEW_LIBRARY_NAME_LENGTH = 128
 MAX_PAGE_SIZE = 50
+MAX_RECOGNITION_NAME_BYTES = 64
+MAX_DESCRIPTION_BYTES = 128
+MAX_IDS = 100
 
 _NEW_LIBRARY = re.compile(r"(IPCamera_)?[A-Za-z0-9]+")
 _DIGITS = re.compile(r"[0-9]{1,18}")
@@ -17,7 +20,7 @@ _NOT_IN_A_URL = re.compile("[\x00-\x20\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u
 
 
 def read_name(raw: str) -> str:
-    """Read the name of a namespace, token or entity: data, so nothing that looks like a path up."""
+    """Read a namespace, a token or an id: data, so nothing that looks like a path up."""
     if ".." in re.split(r"[/\\]", raw):
         raise InvalidArgumentError(f"expected a name without '../', got {raw!r}")
     return check_name(raw, "name")
@@ -74,6 +77,31 @@ def read_page_size(raw: str) -> int:
     if not 1 <= number <= MAX_PAGE_SIZE:
         raise InvalidArgumentError(f"expected 1 to {MAX_PAGE_SIZE}, got {raw!r}")
     return number
+
+
+def read_ids(raw: str) -> tuple[str, ...]:
+    """Read a list of ids with commas between."""
+    ids = raw.split(",")
+    if len(ids) > MAX_IDS:
+        raise InvalidArgumentError(f"expected at most {MAX_IDS} ids, got {len(ids)}")
+    return tuple(read_name(one.strip(" ")) for one in ids)
+
+
+def read_recognition_name(raw: str) -> str:
+    """Read the name of a recognition library or of a person: up to 64 bytes."""
+    return _within(check_name(raw, "name"), MAX_RECOGNITION_NAME_BYTES)
+
+
+def read_description(raw: str) -> str:
+    """Read the description of a recognition library: up to 128 bytes."""
+    return _within(check_text(raw, "description") or "", MAX_DESCRIPTION_BYTES)
+
+
+def _within(text: str, most_bytes: int) -> str:
+    size_bytes = len(text.encode())
+    if size_bytes > most_bytes:
+        raise InvalidArgumentError(f"expected at most {most_bytes} bytes, got {size_bytes}")
+    return text
 
 
 def _whole(raw: str) -> int:

@@ -45,7 +45,21 @@ PageNo = Annotated[int, _reads(read.read_page_number)]
 PageSize = Annotated[int, _reads(read.read_page_size)]
 Filters = Annotated[Mapping[str, _filters.Condition], _reads(_filters.read_custom_filters)]
 UtcCreate = Annotated[Mapping[str, int] | None, _reads(_filters.read_utc_create)]
-LibraryConfig = Annotated[str | None, _reads(_bodies.read_library_config)]
+LibraryConfig = Annotated[_bodies.LibraryConfig | None, _reads(_bodies.read_library_config)]
+Id = Annotated[str, _reads(read.read_name)]
+Ids = Annotated[tuple[str, ...] | None, _reads(read.read_ids)]
+RecognitionName = Annotated[str, _reads(read.read_recognition_name)]
+Description = Annotated[str, _reads(read.read_description)]
+EntityInfo = Annotated[str, _reads(_bodies.read_entity_info)]
+Algorithm = Annotated[
+    Literal["face"],
+    _one_of(
+        "face",
+        refused=dict.fromkeys(
+            ("landmark", "object", "logo", "label"), "facegrep recognises faces only"
+        ),
+    ),
+]
 MsgBody = Annotated[_bodies.MsgBody, _reads(_bodies.read_msg_body)]
 ImagesInput = Annotated[_bodies.ImagesInput | None, _reads(_bodies.read_images_input)]
 IndexConfig = Annotated[_bodies.IndexConfig | None, _reads(_bodies.read_index_config)]
@@ -68,6 +82,8 @@ class Request(msgspec.Struct, frozen=True, rename="pascal"):
     """Base of all; `picture_parameter` is the one that a refused picture came by."""
 
     picture_parameter: ClassVar[str] = "Input"
+    is_bare: ClassVar[bool] = False
+    """Whether the reply has neither Success nor Code."""
 
 
 class SearchMediaByFace(Request, frozen=True):
@@ -190,6 +206,86 @@ class QueryMediaIndexJob(Request, frozen=True):
 
     media_id: MediaId
     search_lib_name: LibraryName = DEFAULT_LIBRARY
+
+
+class Recognition(Request, frozen=True):
+    """Base of those about recognition libraries."""
+
+    picture_parameter: ClassVar[str] = "ImageUrl"
+    is_bare: ClassVar[bool] = True
+
+    algorithm: Algorithm
+
+
+class RecognitionPage(Recognition, frozen=True):
+    """Base of those that list: the page is mandatory, and is called otherwise than elsewhere."""
+
+    page_number: PageNo
+    page_size: PageSize
+
+
+class CreateRecognitionLib(Recognition, frozen=True, kw_only=True):
+    """Make a library of people."""
+
+    lib_name: RecognitionName
+    lib_description: Description = ""
+
+
+class ListRecognitionLibs(RecognitionPage, frozen=True, kw_only=True):
+    """Describe the account's libraries of people, or those of some ids."""
+
+    lib_id: Ids = None
+
+
+class DeleteRecognitionLib(Recognition, frozen=True, kw_only=True):
+    """Delete a library of people and all that is in it."""
+
+    lib_id: Id
+
+
+class CreateRecognitionEntity(Recognition, frozen=True, kw_only=True):
+    """Add a person."""
+
+    lib_id: Id
+    entity_name: RecognitionName
+    entity_info: EntityInfo = ""
+
+
+class ListRecognitionEntities(RecognitionPage, frozen=True, kw_only=True):
+    """Describe the people of a library."""
+
+    lib_id: Id
+
+
+class DeleteRecognitionEntity(Recognition, frozen=True, kw_only=True):
+    """Delete a person with their samples."""
+
+    lib_id: Id
+    entity_id: Id
+
+
+class CreateRecognitionSample(Recognition, frozen=True, kw_only=True):
+    """Add a photo of a person; the vendor's LabelPrompt is for another algorithm."""
+
+    lib_id: Id
+    entity_id: Id
+    image_url: Url
+
+
+class ListRecognitionSamples(RecognitionPage, frozen=True, kw_only=True):
+    """Describe the samples of a person, or with ``ANY`` of those of a name."""
+
+    lib_id: Id
+    entity_id: Id
+    entity_name: Annotated[str | None, _reads(read.read_recognition_name)] = None
+
+
+class DeleteRecognitionSample(Recognition, frozen=True, kw_only=True):
+    """Delete one sample of a person."""
+
+    lib_id: Id
+    entity_id: Id
+    sample_id: Id
 
 
 R = TypeVar("R", bound=Request)

@@ -57,6 +57,7 @@ def _fresh_page(
         limit=request.page_size,
         offset=_offset(request),
         where=_where(request),
+        recognised=request.entity_id,
     )
     answers.put(
         request.search_lib_name,
@@ -82,10 +83,6 @@ def _where(request: SearchMediaByFace) -> dict[str, Any]:
         where["namespace"] = request.namespace
     if request.utc_create is not None:
         where["utcCreate"] = request.utc_create
-    if request.entity_id is not None:
-        # Nobody is known by an EntityId yet, so no asset contains them. Everything else about the
-        # request - the picture, the token, the page - is checked and kept as ever.
-        where["mediaType"] = []
     return where
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from facegrep.ice import _libraries, _media, _requests, _search
+from facegrep.ice import _libraries, _media, _recognition, _requests, _search
 from facegrep.ice._context import Context, Reply
 from facegrep.ice._errors import IceError, new_request_id, translate
 from facegrep.ice._sources import Fetcher, Sources
@@ -34,6 +34,15 @@ _ACTIONS: dict[str, tuple[type[_requests.Request], _Handler]] = {
         (_requests.UpdateMediaToSearchLib, _media.update_media),
         (_requests.DeleteMediaFromSearchLib, _media.delete_media),
         (_requests.QueryMediaIndexJob, _media.query_media_index_job),
+        (_requests.CreateRecognitionLib, _recognition.create_lib),
+        (_requests.ListRecognitionLibs, _recognition.list_libs),
+        (_requests.DeleteRecognitionLib, _recognition.delete_lib),
+        (_requests.CreateRecognitionEntity, _recognition.create_entity),
+        (_requests.ListRecognitionEntities, _recognition.list_entities),
+        (_requests.DeleteRecognitionEntity, _recognition.delete_entity),
+        (_requests.CreateRecognitionSample, _recognition.create_sample),
+        (_requests.ListRecognitionSamples, _recognition.list_samples),
+        (_requests.DeleteRecognitionSample, _recognition.delete_sample),
     )
 }
 
@@ -97,7 +106,8 @@ class Service:
         -------
         reply
             What the vendor's server would send as JSON with status 200: ``Success`` is the string
-            ``"true"``, ``Code`` the string ``"200"``, ``Total`` a number.
+            ``"true"``, ``Code`` the string ``"200"``, ``Total`` a number. The replies about
+            recognition libraries have neither Success nor Code.
 
         Raises
         ------
@@ -115,4 +125,5 @@ class Service:
             if refusal is error:
                 raise
             raise refusal from error
-        return {"RequestId": new_request_id(), "Success": "true", "Code": "200", **extras}
+        said = {} if kind.is_bare else {"Success": "true", "Code": "200"}
+        return {"RequestId": new_request_id(), **said, **extras}

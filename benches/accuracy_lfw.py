@@ -22,6 +22,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from facegrep.engine._items import face_values
 from facegrep.vision import Analysis, FaceAnalyzer, Precision
 
 F32 = NDArray[np.float32]
@@ -29,12 +30,16 @@ _CHUNK = 64
 
 
 class Gallery(NamedTuple):
-    """Every face of every photo, and which photo (and person) it is of."""
+    """Every face of every photo, and which photo (and person) it is of.
+
+    Of the queries also what is known of each beside its embedding, as the store keeps it.
+    """
 
     faces: F32
     photo_of_face: NDArray[np.intp]
     queries: F32
     photo_of_query: NDArray[np.intp]
+    values_of_query: F32
     person_of_photo: NDArray[np.intp]
 
 
@@ -57,10 +62,10 @@ def main(arguments: list[str]) -> int:
     for precision in options.precision:
         analyzer = FaceAnalyzer(options.model, device=options.device, precision=precision)
         started = time.perf_counter()
-        gallery = _analyse(analyzer, photos, console)
+        gallery = analyse(analyzer, photos, console)
         seconds = time.perf_counter() - started
         for stored, name in ((gallery.faces, "float32"), (int8_codes(gallery.faces), "int8")):
-            scores = media_scores(gallery, stored)
+            scores = leave_one_out_scores(gallery, stored)
             rank_1 = leave_one_out_rank_1(gallery, scores)
             rows_rank.append((precision, name, f"{rank_1:.4f}"))
         # From here on `scores` are those of the int8 codes, which is what a library searches.
@@ -85,15 +90,21 @@ def int8_codes(vectors: F32) -> F32:
     return np.asarray(np.rint(vectors * scale), np.float32)
 
 
-def media_scores(gallery: Gallery, stored: F32) -> NDArray[np.float64]:
-    """Return the score of every photo (columns) for every query (rows); the query's own is -2."""
-    stored64, queries = stored.astype(np.float64), gallery.queries.astype(np.float64)
+def media_scores(gallery: Gallery, stored: F32, queries: F32) -> NDArray[np.float64]:
+    """Return the score of every photo (columns) for every query (rows)."""
+    stored64, queries64 = stored.astype(np.float64), queries.astype(np.float64)
     stored64 /= np.linalg.norm(stored64, axis=1, keepdims=True)
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    queries64 /= np.linalg.norm(queries64, axis=1, keepdims=True)
     scores = np.full((len(queries), len(gallery.person_of_photo)), -2.0)
-    for photo, of_face in zip(gallery.photo_of_face, stored64 @ queries.T, strict=True):
+    for photo, of_face in zip(gallery.photo_of_face, stored64 @ queries64.T, strict=True):
         np.maximum(scores[:, photo], of_face, out=scores[:, photo])
-    scores[np.arange(len(queries)), gallery.photo_of_query] = -2.0
+    return scores
+
+
+def leave_one_out_scores(gallery: Gallery, stored: F32) -> NDArray[np.float64]:
+    """Return `media_scores` of every photo as a query; the query's own is -2."""
+    scores = media_scores(gallery, stored, gallery.queries)
+    scores[np.arange(len(scores)), gallery.photo_of_query] = -2.0
     return scores
 
 
@@ -115,7 +126,8 @@ def precision_and_recall(
     return hits / max(1, int(returned.sum())), hits / int(relevant.sum())
 
 
-def _analyse(analyzer: FaceAnalyzer, photos: list[Path], console: Console) -> Gallery:
+def analyse(analyzer: FaceAnalyzer, photos: list[Path], console: Console) -> Gallery:
+    """Find and embed the faces of all photos."""
     analyses: list[Analysis] = []
     chunks = [photos[start : start + _CHUNK] for start in range(0, len(photos), _CHUNK)]
     label = f"{analyzer.precision} faces"
@@ -129,6 +141,7 @@ def _analyse(analyzer: FaceAnalyzer, photos: list[Path], console: Console) -> Ga
         photo_of_face=np.repeat(np.arange(len(photos)), [len(found.faces) for found in analyses]),
         queries=np.stack([analyses[number].faces[0].embedding for number in with_face]),
         photo_of_query=np.array(with_face),
+        values_of_query=np.stack([face_values(analyses[number].faces[0]) for number in with_face]),
         person_of_photo=np.array([people[path.parent.name] for path in photos]),
     )
 

@@ -120,6 +120,9 @@ def _require_store_or_room(path: Path, *, readonly: bool) -> None:
     if readonly:
         raise _no_store(path)
     if path.exists() and (foreign := _foreign_names(path)):
+        # Another process may be making one: its rollback journal lies there for a moment.
+        if (path / CATALOG_FILE).exists():
+            return
         raise StoreCorrupt(
             f"{path} is not a facegrep store: it holds {min(foreign)!r}; name an empty directory "
             "or one that does not exist"

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 from tests.faults import clock
-from tests.faults.operations import MAIN, SPARE, copy_of
+from tests.faults.operations import MAIN, SPARE, THRESHOLD, copy_of
 from tests.faults.world import Asset, World, code_of, vector_of
 
 import facegrep
@@ -65,6 +65,8 @@ def _differences(engine: facegrep.Engine, world: World) -> list[str]:
             wrong += _vector_differences(name, media, shelf.assets[media_id])
         if shelf.active:
             wrong += _search_differences(engine, world, name)
+        if name == MAIN:
+            wrong += _people_differences(engine, world)
         for media_id in (*world.gone, *world.expired(name)[:_COMPARED]):
             if media_id not in live and _exists(engine, name, media_id):
                 wrong.append(f"{name}: {media_id} was removed or has expired, and is found")
@@ -200,6 +202,47 @@ def _search_differences(engine: facegrep.Engine, world: World, library: str) -> 
     total = engine.search(library, vector=vector_of(_QUERY), threshold=-1.0, where=where).total
     if total != wanted:
         wrong.append(f"{library}: filtered total {total}, expected {wanted}")
+    return wrong
+
+
+def _people_differences(engine: facegrep.Engine, world: World) -> list[str]:
+    """Compare whom the recognition library knows, and where they are recognised."""
+    libraries = engine.recognition_libraries()
+    listed = engine.library(MAIN).recognition
+    if (len(libraries), len(listed)) != (world.known, world.listed):
+        return [f"{len(libraries)} recognition libraries, {len(listed)} listed, expected otherwise"]
+    if not libraries:
+        return []
+    (known,) = libraries
+    entities = engine.entities(known.recognition_id)
+    if [one.name for one in entities] != list(world.people):
+        return [f"{len(entities)} people, expected {len(world.people)} or others"]
+    wrong = []
+    for entity, numbers in zip(entities, world.people.values(), strict=True):
+        samples = engine.samples(known.recognition_id, entity.entity_id)
+        codes = [sample.code for sample in samples]
+        if len(codes) != len(numbers) or not all(
+            np.array_equal(code, code_of(number))
+            for code, number in zip(codes, numbers, strict=True)
+        ):
+            wrong.append(f"{entity.name}: has the samples of something else")
+    if world.search_audit and engine.readonly:
+        return wrong
+    expected = world.recognised(MAIN, THRESHOLD)
+    if not listed:
+        expected = {key: [] for key in expected}
+    query = vector_of(_QUERY)
+    for entity in entities:
+        found = engine.search(
+            MAIN, vector=query, threshold=-1.0, limit=10**6, recognised=entity.entity_id
+        )
+        if (sorted(found.media_ids), found.total) != (
+            expected[entity.name],
+            len(expected[entity.name]),
+        ):
+            wrong.append(
+                f"{entity.name}: in {found.total} assets, expected {expected[entity.name]}"
+            )
     return wrong
 
 

@@ -25,6 +25,9 @@ MAIN: Final = "main"
 SPARE: Final = "spare"
 """A library that comes and goes."""
 
+THRESHOLD: Final = 0.2
+"""Of a library: random vectors reach it now and then."""
+
 FIRST: Final = World(shelves={MAIN: Shelf()})
 """What a store holds after `make_store`."""
 
@@ -35,6 +38,8 @@ _LIVE: Final = 150
 """About how many assets a library settles at."""
 _TOKENS: Final = 4
 _AUDITED: Final = 64
+_PEOPLE: Final = 6
+_SAMPLES: Final = 3
 _TICKS: Final = 3
 
 
@@ -115,7 +120,7 @@ def after(world: World, call: Call) -> World:
 
 
 def _create(engine: facegrep.Engine, library: str) -> None:
-    engine.create_library(library, dim=DIM, threshold=0.2)
+    engine.create_library(library, dim=DIM, threshold=THRESHOLD)
 
 
 def _any_library(chance: random.Random, world: World) -> str | None:
@@ -204,7 +209,65 @@ def _plan_erase_person(chance: random.Random, world: World, _step: int) -> Call 
 def _after_erase_person(world: World, call: Call) -> World:
     ranked = world.ranked(call.library, call.query)
     alike = [key for key, score in ranked if score >= _SAME]
-    return world.without(call.library, alike + world.expired(call.library))
+    left = world.without(call.library, alike + world.expired(call.library))
+    return left.without_samples_like(call.query)
+
+
+def _plan_know(_chance: random.Random, world: World, _step: int) -> Call:
+    """Make the recognition library; then have the library list it, and list it no more."""
+    return Call("know", on=not world.listed) if world.known else Call("know", token="make")
+
+
+def _perform_know(engine: facegrep.Engine, call: Call) -> Any:
+    if call.token:
+        return engine.create_recognition_library("people", dim=DIM)
+    return engine.set_recognition(MAIN, [_known(engine)] if call.on else [])
+
+
+def _plan_meet(_chance: random.Random, world: World, step: int) -> Call | None:
+    if not world.known or len(world.people) >= _PEOPLE:
+        return None
+    return Call("meet", token=f"person {step}")
+
+
+def _after_meet(world: World, call: Call) -> World:
+    return replace(world, people={**world.people, call.token: ()})
+
+
+def _plan_show(chance: random.Random, world: World, _step: int) -> Call | None:
+    """Somebody who is in the library, as a rule; perhaps known by another name, too."""
+    names = [name for name, samples in world.people.items() if len(samples) < _SAMPLES]
+    assets = world.live(MAIN)
+    if not names or not assets:
+        return None
+    asset = assets[chance.choice(sorted(assets))]
+    return Call("show", token=chance.choice(names), query=chance.choice(asset.vectors))
+
+
+def _after_show(world: World, call: Call) -> World:
+    samples = world.people[call.token]
+    if call.query in samples:
+        return world
+    return replace(world, people={**world.people, call.token: (*samples, call.query)})
+
+
+def _plan_part(chance: random.Random, world: World, _step: int) -> Call | None:
+    return Call("part", token=chance.choice(list(world.people))) if world.people else None
+
+
+def _after_part(world: World, call: Call) -> World:
+    left = {name: samples for name, samples in world.people.items() if name != call.token}
+    return replace(world, people=left)
+
+
+def _known(engine: facegrep.Engine) -> str:
+    (known,) = engine.recognition_libraries()
+    return known.recognition_id
+
+
+def _entity(engine: facegrep.Engine, name: str) -> str:
+    known = _known(engine)
+    return next(one.entity_id for one in engine.entities(known) if one.name == name)
 
 
 def _plan_purge(chance: random.Random, world: World, _step: int) -> Call | None:
@@ -333,6 +396,34 @@ OPERATIONS: Final[dict[str, Operation]] = {
             call.library, vector=vector_of(call.query), threshold=_SAME, dry_run=False
         ),
         after=_after_erase_person,
+    ),
+    "know": Operation(
+        weight=1,
+        plan=_plan_know,
+        perform=_perform_know,
+        after=lambda world, call: replace(world, known=True, listed=call.on),
+    ),
+    "meet": Operation(
+        weight=1,
+        plan=_plan_meet,
+        perform=lambda engine, call: engine.create_entity(_known(engine), call.token),
+        after=_after_meet,
+    ),
+    "show": Operation(
+        weight=2,
+        plan=_plan_show,
+        perform=lambda engine, call: engine.add_sample(
+            _known(engine), _entity(engine, call.token), vector=vector_of(call.query)
+        ),
+        after=_after_show,
+    ),
+    "part": Operation(
+        weight=1,
+        plan=_plan_part,
+        perform=lambda engine, call: engine.delete_entity(
+            _known(engine), _entity(engine, call.token)
+        ),
+        after=_after_part,
     ),
     "retain": Operation(
         weight=2,

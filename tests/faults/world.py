@@ -101,6 +101,11 @@ class World:
         Whether searches are audited; the last that were, by who made them.
     copy
         What the last backup holds.
+    known, listed
+        Whether there is a recognition library, and whether the main library lists it.
+    people
+        Those whom the one recognition library knows, in the order of making: the numbers of their
+        samples by their names.
     """
 
     shelves: dict[str, Shelf] = field(default_factory=dict)
@@ -110,6 +115,9 @@ class World:
     search_audit: bool = False
     audited: tuple[str, ...] = ()
     copy: World | None = None
+    known: bool = False
+    listed: bool = False
+    people: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def live(self, library: str) -> dict[str, Asset]:
         """The assets that have not expired."""
@@ -162,6 +170,31 @@ class World:
             gone=(*self.gone, *self.shelves[library].assets)[-_GRAVEYARD:],
         )
 
+    def without_samples_like(self, query: int) -> World:
+        """Take out samples, and people who have no other."""
+        left = {
+            name: tuple(number for number in samples if number != query)
+            for name, samples in self.people.items()
+        }
+        gone = {name for name, samples in self.people.items() if samples and not left[name]}
+        return replace(self, people={key: left[key] for key in left if key not in gone})
+
+    def recognised(self, library: str, threshold: float) -> dict[str, list[str]]:
+        """Who is in which assets: each face is whoever it is most like, from a cosine on."""
+        names = [name for name, samples in self.people.items() if samples]
+        found: dict[str, list[str]] = {name: [] for name in self.people}
+        assets = list(self.live(library).values())
+        if not names or not assets:
+            return found
+        queries = np.array([_fused(self.people[name]) for name in names])
+        for asset in assets:
+            codes = np.array([_unit(number) for number in asset.vectors])
+            cosines = codes @ queries.T
+            best = cosines.argmax(axis=1)
+            for person in {int(best[row]) for row in np.flatnonzero(cosines.max(1) >= threshold)}:
+                found[names[person]].append(asset.media_id)
+        return {name: sorted(media_ids) for name, media_ids in found.items()}
+
     def ranked(self, library: str, query: int) -> list[tuple[str, float]]:
         """Every asset that is there with its best cosine: score descending, then id."""
         assets = list(self.live(library).values())
@@ -175,3 +208,13 @@ class World:
         best = np.maximum.reduceat(cosines, starts)
         pairs = [(each.media_id, float(score)) for each, score in zip(assets, best, strict=True)]
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+
+
+def _unit(number: int) -> NDArray[np.float64]:
+    code = code_of(number).astype(np.float64)
+    return code / np.linalg.norm(code)
+
+
+def _fused(numbers: tuple[int, ...]) -> NDArray[np.float64]:
+    mean = np.mean([_unit(number) for number in numbers], axis=0)
+    return np.asarray(mean / np.linalg.norm(mean))

@@ -38,7 +38,7 @@ struct Filter {
   std::vector<IntCondition> ints;
   std::vector<TextCondition> texts;
   /// The keys of the assets that may pass, in any order; none given: all may.
-  std::optional<std::vector<std::int64_t>> keys;
+  std::optional<std::vector<std::int64_t>> keys = std::nullopt;
 };
 
 }  // namespace facegrep

@@ -57,7 +57,7 @@ def test_what_was_acknowledged_is_there(store: Path) -> None:
 
 
 @pytest.mark.parametrize("readonly", [True, False])
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("share", [0.5, 0.75, 0.95])
 def test_a_damaged_log_is_found_where_sqlite_is_silent(
     store: Path, readonly: bool, share: float
 ) -> None:
@@ -65,6 +65,15 @@ def test_a_damaged_log_is_found_where_sqlite_is_silent(
     flip(log, int(log.stat().st_size * share))
     (store / "catalog.db-shm").unlink()
     require_corrupt(store, r"catalog\.db ends at commit \d+, but commit 6", readonly=readonly)
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_a_log_damaged_where_the_store_was_made_is_not_taken_for_no_store(
+    store: Path, readonly: bool
+) -> None:
+    flip(store / "catalog.db-wal", 1000)
+    (store / "catalog.db-shm").unlink()
+    require_corrupt(store, r"holds vectors, but its catalog\.db is miss", readonly=readonly)
 
 
 def test_a_lost_or_cut_log_is_found(store: Path) -> None:

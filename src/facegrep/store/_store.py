@@ -69,6 +69,7 @@ class Store(
                 if not readonly:
                     store._create(on_create)
                 if not is_made(store.catalog):  # a crash came first, and nobody made it since
+                    store._require_no_vectors()
                     raise _no_store(path)
                 if not readonly:
                     upgrade_database(store.catalog)
@@ -87,14 +88,18 @@ class Store(
     def _create(self, on_create: Callable[[sqlite3.Connection], None]) -> None:
         for folder in (self.vectors.folder, self.vectors.unfinished, self.caches.folder):
             make_directory(folder)
+        self._require_no_vectors()
+        create_database(self.catalog, on_create)
+        create_database(self.session, lambda _: None)
+
+    def _require_no_vectors(self) -> None:
+        """Refuse to take a store that lost its catalog for none."""
         # In this order: another process may be making the store, its catalog first.
         if self.vectors.has_files() and not is_made(self.catalog):
             raise StoreCorrupt(
                 f"{self.path} holds vectors, but its catalog.db is missing or empty; nothing was "
                 "changed: put catalog.db back, or name another directory"
             )
-        create_database(self.catalog, on_create)
-        create_database(self.session, lambda _: None)
 
     def _recover(self) -> None:
         """Finish what a writer that died began. What cannot be done now is done another time."""

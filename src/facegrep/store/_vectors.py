@@ -132,7 +132,8 @@ class Vectors:
 
     def has_files(self) -> bool:
         """Whether there are segment files, named by the catalog or not."""
-        return any(_SEGMENT_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        names = (path.name for path in self.folder.iterdir()) if self.folder.exists() else ()
+        return any(_SEGMENT_NAME.fullmatch(name) for name in names)
 
     def recover(self) -> None:
         """Overwrite and remove what a writer that died left: files the catalog does not name."""

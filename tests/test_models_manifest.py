@@ -314,3 +314,47 @@ def test_the_512_d_model_recognises_the_people_of_the_portraits(added: Path) -> 
     same = people[:, None] == people
     scores = vectors @ vectors.T
     assert scores[same].min() > analyzer.threshold_floor > scores[~same].max()
+
+
+TABLES = {
+    "genuine": "{ pairs = 10, mean = 0.6, sd = 0.1, mislabelled = 0.0 }",
+    "impostor": "{ pairs = 100, mean = 0.1, sd = 0.1, tail = "
+    "{ share = 0.1, start = 0.2, mean = 0.1, sd = 0.09 } }",
+    "thresholds": "[[0.5, 0.1], [0.001, 0.4]]",
+    "odds": "[[0.1, -2.0], [0.5, 2.0]]",
+}
+
+
+def calibration_toml(**changes: str) -> str:
+    tables = TABLES | changes
+    return "\n".join(["[calibration]", 'data = "made up"', *(f"{k} = {tables[k]}" for k in tables)])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"thresholds": "[[0.001, 0.4], [0.5, 0.1]]"},
+        {"thresholds": "[[0.5, 0.1], [nan, 0.4]]"},
+        {"thresholds": "[[0.5, 0.1], [0.001]]"},
+        {"thresholds": '"all"'},
+        {"thresholds": "[" * 9000},
+        {"odds": "[[0.1, -2.0], [0.5, inf]]"},
+        {"odds": "[[0.1, -2.0], [0.5, 1e400]]"},
+        {"odds": f"[{', '.join(f'[{row / 1000}, {row / 1000}]' for row in range(300))}]"},
+        {"genuine": TABLES["genuine"].replace("10", "9" * 5000)},
+        {"genuine": TABLES["genuine"].replace("10", "0")},
+        {"impostor": TABLES["impostor"].replace("mean = 0.1, sd = 0.09", "mean = nan, sd = 0.09")},
+        {"impostor": TABLES["impostor"].replace("sd = 0.09", "sd = -0.09")},
+        {"extra": "1"},
+    ],
+)
+def test_a_calibration_that_is_none_is_a_model_error(added: Path, changes: dict[str, str]) -> None:
+    path = write_model(added) / "manifest.toml"
+    plain = path.read_text()
+    path.write_text(f"{plain}\n{calibration_toml()}\n")
+    manifest = load_manifest("tiny").manifest
+    assert isinstance(manifest, EmbedderManifest)
+    assert manifest.calibration is not None
+    path.write_text(f"{plain}\n{calibration_toml(**changes)}\n")
+    with pytest.raises(ModelError, match=r"manifest\.toml"):
+        load_manifest("tiny")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conftest import LfwFaces
 
 from facegrep import InvalidArgumentError
 from facegrep.vision import Analysis, FaceAnalyzer
@@ -186,20 +187,9 @@ def test_crops_of_another_shape_are_refused(analyzer: FaceAnalyzer) -> None:
 
 
 @pytest.mark.slow
-def test_lfw_is_recognised_and_int8_codes_cost_nothing(
-    shared_data: Path, analyzer: FaceAnalyzer
-) -> None:
-    folders = sorted((shared_data / "faces" / "lfw").iterdir())
-    # Four photos of each of the 200; benches/accuracy_lfw.py takes all.
-    photos = [path for folder in folders for path in sorted(folder.glob("*.jpg"))[:4]]
-    people = np.array([path.parent.name for path in photos])
-    vectors = np.concatenate(
-        [
-            np.stack([found.faces[0].embedding for found in analyzer.analyze(chunk)])
-            for start in range(0, len(photos), 64)
-            if (chunk := [_read(path) for path in photos[start : start + 64]])
-        ]
-    )
+def test_lfw_is_recognised_and_int8_codes_cost_nothing(lfw_faces: LfwFaces) -> None:
+    # benches/accuracy_lfw.py takes all photos.
+    people, vectors = lfw_faces.people, lfw_faces.embeddings
     codes = np.rint(vectors * (np.float32(127) / np.abs(vectors).max(axis=1, keepdims=True)))
     codes /= np.linalg.norm(codes, axis=1, keepdims=True)
     rank_1 = []

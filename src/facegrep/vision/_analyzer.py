@@ -18,6 +18,7 @@ from facegrep.vision._embedder import Embedder
 from facegrep.vision._faces import Analysis, Detections, Face, RefusedFace
 from facegrep.vision._graphs import Precision
 from facegrep.vision._manifest import DetectorManifest, EmbedderManifest, load_manifest
+from facegrep.vision._quality import assess
 from facegrep.vision._runtime import CPU, Device, available_cores
 
 Pixels = NDArray[np.uint8]
@@ -97,6 +98,7 @@ class FaceAnalyzer:
         self.threshold_floor: float = found.manifest.threshold_floor
         self.precision: Precision = precision
         self._crop = found.manifest.crop
+        self._limits = found.manifest.quality
         self._embedder = Embedder(found, found.manifest, precision, device)
         self._detector = Detector(detector, detector.manifest, device)
         self.provider: str = self._embedder.provider
@@ -130,11 +132,14 @@ class FaceAnalyzer:
         )
         embeddings, valid = self._embed([crop for some in crops for crop in some])
         analyses, row = [], 0
-        for found in detections:
+        for found, cut in zip(detections, crops, strict=True):
             faces, refused = [], list(found.refused)
-            for face in found.faces:
+            for face, crop in zip(found.faces, cut, strict=True):
                 if valid[row]:
-                    faces.append(Face(face.box, face.score, face.landmarks, embeddings[row]))
+                    quality = assess(face, crop, self._limits) if self._limits else None
+                    faces.append(
+                        Face(face.box, face.score, face.landmarks, embeddings[row], quality)
+                    )
                 else:
                     reason = "the model gave no finite embedding"
                     refused.append(RefusedFace(face.box, face.score, reason))

@@ -8,7 +8,7 @@ from typing import Any
 from facegrep._errors import ModelError
 from facegrep.vision._analyzer import FaceAnalyzer
 from facegrep.vision._cache import cache_folder
-from facegrep.vision._manifest import Model, manifests
+from facegrep.vision._manifest import EmbedderManifest, Model, manifests
 from facegrep.vision._runtime import cuda_problem, installed_packages, onnxruntime, package_problem
 from facegrep.vision._weights import read_weights, weights_path
 
@@ -83,7 +83,16 @@ def _weights(model: Model, problems: list[str]) -> str:
     except ModelError as error:
         problems.append(str(error))
         return f"{model.manifest.id}: unusable"
-    return f"{model.manifest.id}: sha256 {weights.sha256} verified ({weights.licence})"
+    found = f"{model.manifest.id}: sha256 {weights.sha256} verified ({weights.licence})"
+    return f"{found}{_calibration(model)}"
+
+
+def _calibration(model: Model) -> str:
+    if not isinstance(model.manifest, EmbedderManifest):
+        return ""
+    if model.manifest.calibration is None:
+        return "; not calibrated"
+    return f"; calibrated on {model.manifest.calibration.data}"
 
 
 def _cache() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,11 +31,57 @@ class FoundFace:
     landmarks: NDArray[np.float32]
 
 
+class Verdict(enum.StrEnum):
+    """Whether a face is good enough to search with, and if not, what is most wrong with it."""
+
+    GOOD = "good"
+    TOO_SMALL = "too small"
+    TURNED_AWAY = "turned away"
+    BLURRED = "blurred"
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good a face is to search with.
+
+    Attributes
+    ----------
+    verdict
+        The first that holds of too small, turned away, blurred; else good.
+    reason
+        One line that says by how much, of everything that is wrong; empty when all is well.
+    side_px
+        The shorter side of its box, in px of the upright original.
+    sharpness
+        0 to 1: the share of the aligned face's fine contrast that a blur takes away. ``None`` of a
+        stored sample, whose picture is not kept.
+    yaw_deg, roll_deg
+        How far it is turned sideways (to the right in the picture: positive) and tilted (clockwise
+        in the picture: positive), estimated from five landmarks.
+    """
+
+    verdict: Verdict
+    reason: str
+    side_px: float
+    sharpness: float | None
+    yaw_deg: float
+    roll_deg: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Face(FoundFace):
-    """A kept face. ``embedding``: float32 (dim,), of length 1, finite."""
+    """A kept face.
+
+    Attributes
+    ----------
+    embedding
+        float32 (dim,), of length 1, finite.
+    quality
+        ``None`` where the model's manifest sets no limits.
+    """
 
     embedding: NDArray[np.float32]
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ by ``os.pathsep``) are searched before the one that facegrep brings.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tomllib
@@ -16,12 +15,15 @@ from typing import Annotated, Literal
 import msgspec
 
 from facegrep._errors import ModelError
+from facegrep.vision._calibration import Calibration
+from facegrep.vision._strict import Strict
 
 MANIFEST_MAX_BYTES = 64 * 1024
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 _Positive = Annotated[int, msgspec.Meta(gt=0, le=1 << 16)]
 _Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+_Degrees = Annotated[float, msgspec.Meta(gt=0.0, le=180.0)]
 _Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 # \Z: a $ would let a line feed follow.
 _Id = Annotated[str, msgspec.Meta(pattern=rf"^{_NAME.pattern}\Z")]
@@ -30,17 +32,7 @@ _Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Point = tuple[float, float]
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table in which a misspelt key is an error."""
-
-    def __post_init__(self) -> None:
-        for field in self.__struct_fields__:
-            value = getattr(self, field)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{field} must be finite, got {value}")
-
-
-class Weights(_Strict, frozen=True):
+class Weights(Strict, frozen=True):
     """The file that holds the weights: in a carrier package, else in the model's folder."""
 
     file: _Word
@@ -54,7 +46,7 @@ class Weights(_Strict, frozen=True):
         _require_plain_path(self.file)
 
 
-class Input(_Strict, frozen=True):
+class Input(Strict, frozen=True):
     """What the graph is fed: float32 NCHW, ``(value - mean) * scale`` of bytes 0..255."""
 
     name: _Word
@@ -63,13 +55,13 @@ class Input(_Strict, frozen=True):
     scale: float
 
 
-class Output(_Strict, frozen=True):
+class Output(Strict, frozen=True):
     """The graph's output that holds the embeddings, float32 (n, dim)."""
 
     name: _Word
 
 
-class Detection(_Strict, frozen=True):
+class Detection(Strict, frozen=True):
     """How pictures are shown to the detector, and which of its boxes count."""
 
     decoder: Literal["yunet"]
@@ -79,7 +71,7 @@ class Detection(_Strict, frozen=True):
     face_side_min_px: _Positive
 
 
-class Crop(_Strict, frozen=True):
+class Crop(Strict, frozen=True):
     """The aligned face: a square, and where the five landmarks lie in it."""
 
     side_px: Annotated[int, msgspec.Meta(ge=16, le=1024)]
@@ -93,7 +85,7 @@ class Crop(_Strict, frozen=True):
             raise ValueError("landmarks_px must be five different points")
 
 
-class Int8(_Strict, frozen=True):
+class Int8(Strict, frozen=True):
     """What the uint8 graph needs: a JSON file of ``{convolution: [low, high]}``."""
 
     activation_ranges: _Word
@@ -102,7 +94,20 @@ class Int8(_Strict, frozen=True):
         _require_plain_path(self.activation_ranges)
 
 
-class Manifest(_Strict, frozen=True):
+class QualityLimits(Strict, frozen=True):
+    """Up to where a face is good enough to search with; `facegrep.vision._quality` has the units.
+
+    Beyond it, one photo of the person in ten or more is missed at `threshold_floor`.
+    """
+
+    side_min_px: _Positive
+    sharpness_min: _Fraction
+    yaw_max_deg: _Degrees
+    roll_max_deg: _Degrees
+    detector_score_min: _Fraction
+
+
+class Manifest(Strict, frozen=True):
     """What every model states. ``id`` is what a library remembers; ``name`` is the folder."""
 
     format: Literal[1]
@@ -126,6 +131,8 @@ class EmbedderManifest(Manifest, frozen=True, tag_field="kind", tag="embedder"):
     output: Output
     crop: Crop
     int8: Int8 | None = None
+    quality: QualityLimits | None = None
+    calibration: Calibration | None = None
 
 
 class Model(msgspec.Struct, frozen=True):

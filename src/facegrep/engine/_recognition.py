@@ -14,6 +14,7 @@ from facegrep._index import _real_float32
 from facegrep._names import check_library_name, check_name, check_text
 from facegrep.engine._items import face_values
 from facegrep.engine._libraries import model_and_dim
+from facegrep.engine._query import no_face
 from facegrep.engine._recognition_results import (
     AddSampleResult,
     Entity,
@@ -25,7 +26,7 @@ from facegrep.engine._recognition_results import (
     sample_of,
 )
 from facegrep.engine._roster import NOBODY
-from facegrep.engine._search import SearchOperations, no_face
+from facegrep.engine._search import SearchOperations
 from facegrep.media import read_picture
 from facegrep.store import (
     NewSample,

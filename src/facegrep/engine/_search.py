@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
@@ -11,30 +10,17 @@ from facegrep._arguments import check_count, check_threshold
 from facegrep._errors import (
     InvalidArgumentError,
     ModelMismatchError,
-    NoFaceError,
-    NotFoundError,
     OperationDeniedError,
 )
 from facegrep._index import _real_float32
 from facegrep._names import check_library_name, check_name
 from facegrep._result import Plan
 from facegrep._where import compile_where
-from facegrep.engine._fusion import fuse, quality_of
-from facegrep.engine._items import face_values
 from facegrep.engine._pages import cut_page
-from facegrep.engine._recognition_results import box_of_sample
-from facegrep.engine._results import Page, QueryPhoto, SearchResult
-from facegrep.engine._roster import fuse_samples
+from facegrep.engine._query import Query, entity_query, picture_query
+from facegrep.engine._results import Page, SearchResult
 from facegrep.engine._view import EngineCore
-from facegrep.media import read_picture
-from facegrep.store import (
-    Answer,
-    find_entity,
-    find_library,
-    list_recognition,
-    list_samples,
-    read_store,
-)
+from facegrep.store import Answer, find_library, read_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,25 +29,14 @@ if TYPE_CHECKING:
 
     from facegrep import _core
     from facegrep._where import Where
-    from facegrep.engine._fusion import Fused
     from facegrep.engine._library_index import LibraryIndex
     from facegrep.media._picture import PictureSource
     from facegrep.store import LibraryRow
-    from facegrep.vision import Analysis, Box, FaceAnalyzer
 
 _Found: TypeAlias = (
     "tuple[LibraryRow, _core.SearchResult, NDArray[np.int64] | None, NDArray[np.int64] | None]"
 )
 Threshold: TypeAlias = float | Literal["library"] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Query:
-    embedding: NDArray[np.float32]
-    provider: str | None = None
-    faces: int = 0
-    boxes: tuple[Box, ...] = ()
-    photos: tuple[QueryPhoto, ...] = ()
 
 
 class SearchOperations(EngineCore):
@@ -203,30 +178,6 @@ class SearchOperations(EngineCore):
             _cut=self._cut,
         )
 
-    def _entity_query(self, library: LibraryRow, entity_id: str) -> _Query:
-        with self._store.catalog.read() as connection:
-            for whose in list_recognition(connection, self._account):
-                entity = find_entity(connection, whose, entity_id)
-                if entity is not None:
-                    samples = list_samples(connection, whose, entity)
-                    break
-            else:
-                raise NotFoundError("entity", entity_id, "create_entity makes one")
-        if (whose.model, whose.dim) != (library.model, library.dim):
-            raise ModelMismatchError(
-                f"entity: its samples are of {whose.model or 'no model'} and length {whose.dim}, "
-                f"library {library.name!r} takes {library.model or 'no model'} and {library.dim}"
-            )
-        fused = fuse_samples(samples, whose.dim) if samples else None
-        if fused is None:
-            raise OperationDeniedError(
-                f"entity {entity_id!r} has no sample, or they cancel each other out; add_sample "
-                "adds photos of it"
-            )
-        boxes = [box_of_sample(row) for row in samples]
-        photos = query_photos(fused, boxes, [row.sample_id for row in samples])
-        return _Query(fused.embedding, photos=photos)
-
     def _cut(self, answer: Answer, offset: int, limit: int) -> Page:
         return cut_page(self._store, answer, offset, limit)
 
@@ -264,13 +215,15 @@ class SearchOperations(EngineCore):
         picture: PictureSource | Sequence[PictureSource] | None,
         vector: ArrayLike | None,
         entity: str | None,
-    ) -> _Query:
+    ) -> Query:
         if sum(given is not None for given in (picture, vector, entity)) != 1:
             raise InvalidArgumentError(
                 "search: expected a picture, a vector or an entity, one of the three"
             )
         if entity is not None:
-            return self._entity_query(library, check_name(entity, "entity"))
+            check_name(entity, "entity")
+            with self._store.catalog.read() as connection:
+                return entity_query(connection, library, entity)
         if vector is not None:
             embedding = _real_float32(vector, "vector")
             if embedding.shape != (library.dim,):
@@ -278,47 +231,13 @@ class SearchOperations(EngineCore):
                     f"vector: library {library.name!r} takes shape ({library.dim},), got "
                     f"{embedding.shape}"
                 )
-            return _Query(embedding)
+            return Query(embedding)
         analyzer = self._analyzer_of(library)
         if not isinstance(picture, (list, tuple)):
-            return _fused(analyzer, [cast("PictureSource", picture)])
+            return picture_query(analyzer, [cast("PictureSource", picture)])
         if not picture:
             raise InvalidArgumentError("picture: expected at least one photo, got an empty list")
-        return _fused(analyzer, picture)
-
-
-def _fused(analyzer: FaceAnalyzer, sources: Sequence[PictureSource]) -> _Query:
-    """Embed the largest face of each picture, one picture in memory at a time, and fuse them."""
-    faces, count = [], 0
-    for number, source in enumerate(sources):
-        analysis = analyzer.analyze([read_picture(source).pixels])[0]
-        if not analysis.faces:
-            raise no_face(analysis, f"picture[{number}]" if len(sources) > 1 else "picture")
-        faces.append(analysis.faces[0])
-        count += len(analysis.faces)
-    values = np.stack([face_values(face) for face in faces])
-    fused = fuse(np.stack([face.embedding for face in faces]), quality_of(values, len(faces)))
-    if fused is None:
-        raise InvalidArgumentError("picture: these faces cancel each other out; give photos of one")
-    boxes = tuple(face.box for face in faces)
-    photos = query_photos(fused, boxes)
-    return _Query(fused.embedding, analyzer.provider, count, boxes, photos)
-
-
-def query_photos(
-    fused: Fused, boxes: Sequence[Box | None], sample_ids: Sequence[str] | None = None
-) -> tuple[QueryPhoto, ...]:
-    """Say what each photo, or sample, had to do with a query."""
-    ids = [None] * len(boxes) if sample_ids is None else sample_ids
-    shares = zip(fused.weights.tolist(), fused.agreements.tolist(), boxes, ids, strict=True)
-    return tuple(QueryPhoto(*share) for share in shares)
-
-
-def no_face(analysis: Analysis, name: str) -> NoFaceError:
-    """Build the error of a picture without a usable face."""
-    reasons = ", ".join(sorted({refused.reason for refused in analysis.refused}))
-    reason = f"no usable face ({reasons})" if reasons else "no face"
-    return NoFaceError(f"{name}: {reason} was found; give a photo with a face", reason=reason)
+        return picture_query(analyzer, picture)
 
 
 def _require_active(library: LibraryRow) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image, ImageFilter
 from typer.testing import CliRunner, Result
 
 from facegrep.cli._app import app
@@ -75,6 +77,9 @@ def test_a_photo_that_was_not_added_finds_the_person(store: Path) -> None:
     assert set(found["hits"][0]["box"]) == {"x", "y", "width", "height"}
     assert found["query_faces"] == 1
     assert found["provider"].endswith("ExecutionProvider")
+    assert 0.99 < found["hits"][0]["probability"] < 1
+    assert 0 < found["expected_false_matches"] < 0.01
+    assert [photo["quality"]["verdict"] for photo in found["query_photos"]] == ["good"]
 
 
 def test_a_search_is_a_table_for_people(store: Path) -> None:
@@ -85,6 +90,8 @@ def test_a_search_is_a_table_for_people(store: Path) -> None:
     assert "%" not in result.output
     assert "\x1b" not in result.output
     assert "threshold: the floor of model sface" in result.stdout
+    assert "> 0.999" in result.stdout
+    assert re.search(r"0\.000\d+ false matches expected in the library", result.stdout)
     assert "ExecutionProvider" in result.stdout
 
 
@@ -99,6 +106,17 @@ def test_a_search_obeys_filter_threshold_and_limit(store: Path) -> None:
     assert both["hits"][0]["score"] > run_json(store, *query)["hits"][0]["score"]
 
 
+def test_a_picture_that_is_not_to_be_trusted_is_said_to_be(store: Path, tmp_path: Path) -> None:
+    blurred, page = tmp_path / "blurred.png", tmp_path / "page.html"
+    with Image.open(QUERY) as picture:
+        picture.convert("RGB").filter(ImageFilter.GaussianBlur(20)).save(blurred)
+    result = run(store, "search", blurred, "-l", "people", "--html", page)
+    assert "the picture: it is blurred: sharpness 0." in result.stdout
+    assert "the picture: it is blurred: sharpness 0." in page.read_text()
+    both = run(store, "search", QUERY, blurred, "-l", "people")
+    assert "picture 2: it is blurred" in both.stdout
+
+
 def test_the_page_has_the_query_and_every_match(store: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     words = ("-l", "people", "--threshold", "-1", "--limit", "1", "--html", page)
@@ -109,6 +127,8 @@ def test_the_page_has_the_query_and_every_match(store: Path, tmp_path: Path) -> 
     assert text.count('class="match"') == 4
     assert text.count('class="mark"') == 5
     assert "4 photos match this face" in text
+    assert text.count('<span class="chance">p ') == 4
+    assert "false matches expected in the library" in text
 
 
 def test_a_page_says_by_what_it_was_filtered(store: Path, tmp_path: Path) -> None:

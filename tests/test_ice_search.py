@@ -443,3 +443,31 @@ def test_what_is_no_usable_picture_is_refused_by_the_parameters_name(
         assert error.message.startswith('The specified parameter "PersonImageUrl" is not valid. ')
         assert str(tmp_path) not in error.message
     assert caller.refusal(PersonImageUrl=(tmp_path / "blank.png").as_uri()).message.count("face")
+
+
+def test_in_a_large_library_a_match_needs_a_higher_score(
+    engine: facegrep.Engine, caller: Caller, face: NDArray[np.float32]
+) -> None:
+    random = np.random.default_rng(3)
+    strangers = random.normal(size=(4000, face.size)).astype(np.float32)
+    likeness = (strangers @ face) / np.linalg.norm(strangers, axis=1) / np.linalg.norm(face)
+    # Not over the floor of 0.42, but for some that 4,000 faces put in doubt: the last three.
+    assert likeness.max() < 0.42
+    across = strangers[-3:] - np.outer(strangers[-3:] @ face, face) / (face @ face)
+    across *= np.linalg.norm(face) / np.linalg.norm(across, axis=1, keepdims=True)
+    strangers[-3:] = 0.43 * face + np.sqrt(1 - 0.43**2) * across
+    ids = [f"stranger-{row}" for row in range(4000)]
+    engine.add_vectors("crowd", ids, strangers)
+    large, total = caller.page("large", 1, PageSize="10")
+    assert total == 100
+    engine.delete("crowd", media_ids=ids[:-3])
+    small, more = caller.page("small", 1, PageSize="10")
+    assert (small, more) == (large, 103)
+    # A token keeps the answer that it had.
+    assert caller.page("large", 2, PageSize="10")[1] == 100
+    reply = caller.service.call(
+        "SearchMediaByFace",
+        {"PersonImageUrl": "https://host/macron", "FaceSearchToken": "t", "SearchLibName": "crowd"},
+    )
+    assert set(reply["MediaInfoList"][0]) == {"MediaId"}
+    assert set(reply) == {"RequestId", "Success", "Code", "MediaInfoList", "Total"}

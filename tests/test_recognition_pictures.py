@@ -12,6 +12,7 @@ from PIL import Image
 
 import facegrep
 from facegrep.engine._fusion import quality_of
+from facegrep.vision import Verdict
 
 PORTRAITS = Path(__file__).parent / "data" / "portraits"
 MACRON = PORTRAITS / "Emmanuel_Macron" / "person_a_1.jpg"
@@ -155,6 +156,29 @@ def test_a_small_face_counts_for_less(engine: facegrep.Engine, known: str) -> No
     cosine = by_entity.embedding @ found.embedding
     assert cosine / np.linalg.norm(by_entity.embedding) > 0.9999
     engine.delete_entity(known, entity)
+
+
+def test_a_sample_is_judged_when_it_is_added_and_but_for_blur_when_it_is_searched_with(
+    engine: facegrep.Engine, known: str
+) -> None:
+    entity = engine.create_entity(known, "small").entity_id
+    good, tiny = small(MACRON, 400), beside_each_other(MACRON_LATER, height=60)
+    added = [engine.add_sample(known, entity, photo).quality for photo in (good, tiny)]
+    by_vector = engine.add_sample(known, entity, vector=np.ones(128))
+    found = [photo.quality for photo in engine.search("press", entity=entity).query_photos]
+    engine.delete_entity(known, entity)
+    verdicts = [Verdict.GOOD, Verdict.TOO_SMALL]
+    assert [quality and quality.verdict for quality in added] == verdicts
+    assert [quality and quality.verdict for quality in found] == [*verdicts, None]
+    assert (by_vector.quality, found[2]) == (None, None)
+    for then, now in zip(added, found[:2], strict=True):
+        assert then is not None
+        assert now is not None
+        assert now.sharpness is None
+        assert then.sharpness is not None
+        # Boxes and landmarks are kept in float32.
+        assert now.yaw_deg == pytest.approx(then.yaw_deg, abs=1e-3)
+        assert now.side_px == pytest.approx(then.side_px, rel=1e-6)
 
 
 def test_one_photo_is_searched_for_as_it_is(engine: facegrep.Engine) -> None:

@@ -53,7 +53,7 @@ def libraries(
                 library.face_index,
                 library.model,
                 library.dim,
-                "the model's" if library.threshold is None else library.threshold,
+                "by model and size" if library.threshold is None else library.threshold,
                 show_duration(library.ttl_ms),
                 day(library.created_ms),
             )

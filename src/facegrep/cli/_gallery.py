@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from facegrep._errors import FacegrepError, NotFoundError, PictureError
 from facegrep.cli._page import Photo, Search
+from facegrep.cli._search import doubts, expected_false_matches, rounded
 from facegrep.cli._thumbnail import thumbnail
 from facegrep.media import read_picture
 
@@ -43,6 +44,9 @@ def search_on_page(
         facts.append(("only where", where))
     if result.threshold is not None:
         facts.append(("score needed", f"{result.threshold:.3f} ({result.threshold_reason})"))
+    if (expected := expected_false_matches(result)) is not None:
+        facts.append(("among strangers", expected))
+    facts += [("take care", line) for line in doubts(result)]
     if result.query_faces > len(pictures):
         facts.append(("faces in the query", f"{result.query_faces}, the largest taken"))
     facts.append(("model", f"{result.model} on {result.provider}"))
@@ -83,14 +87,16 @@ def _photo(engine: Engine, library: str, hit: Hit) -> Photo | None:
     except NotFoundError:  # deleted since it was found
         return None
     score = float(hit.score)
+    chance = "" if hit.probability is None else f"p {rounded(hit.probability)}"
     if source.source is None or not Path(source.source).is_absolute():
-        return Photo(
-            hit.media_id, None, score, "This photo is not known as a file of this machine."
-        )
+        note = "This photo is not known as a file of this machine."
+        return Photo(hit.media_id, None, score, note, chance)
     try:
         picture = read_picture(source.source)
     except PictureError as error:
-        return Photo(hit.media_id, None, score, f"This photo cannot be shown: {error.reason}.")
+        note = f"This photo cannot be shown: {error.reason}."
+        return Photo(hit.media_id, None, score, note, chance)
     if picture.sha256.hex() != source.content_sha256:
-        return Photo(hit.media_id, None, score, "This file has changed since it was added.")
-    return Photo(hit.media_id, thumbnail(picture.pixels, hit.box), score)
+        note = "This file has changed since it was added."
+        return Photo(hit.media_id, None, score, note, chance)
+    return Photo(hit.media_id, thumbnail(picture.pixels, hit.box), score, chance=chance)

@@ -39,12 +39,15 @@ class Photo:
         ``None`` where the source cannot be read; then `note` says why.
     score
         Cosine; ``None`` for the picture that was searched with.
+    chance
+        How probable it is that this is the person, as text; empty where that is not known.
     """
 
     name: str
     thumbnail: Thumbnail | None
     score: float | None = None
     note: str = ""
+    chance: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,10 @@ def _page(searches: Iterable[Search], made: str) -> Iterator[str]:
         yield from _search(search)
     yield (
         "</main>\n<footer><p>A score is the cosine of two face embeddings: 1 is the same picture, "
-        "0 is nobody like it. It is not a probability. The mark on a scale is the score that a "
-        f"match needed. The photos here were cut from their sources when this page was made; "
+        "0 is nobody like it. The p beside it is the probability that this is the person, for one "
+        "face that was as likely as not to be, among strangers, not relatives; the more faces are "
+        "searched, the more false matches there are. The mark on a scale is the score that a match "
+        "needed. The photos here were cut from their sources when this page was made; "
         f"facegrep keeps none. {_text(made)}</p></footer>\n</body>\n</html>\n"
     )
 
@@ -140,10 +145,11 @@ def _match(photo: Photo, threshold: float | None) -> str:
     close_up = f'<img class="face" alt="" src="{_data_url(face)}">' if face else ""
     under = f'<p class="folder">{_text(f"{folder}/")}</p>' if folder else ""
     score = "" if photo.score is None else f'<span class="score">{photo.score:.3f}</span>'
+    chance = f'<span class="chance">{_plain(photo.chance)}</span>' if photo.chance else ""
     return (
         f'<li class="match"><div class="frame">{_picture(photo)}</div>'
         f'<div class="caption">{close_up}<div class="what"><p class="line">'
-        f'<span class="name" title="{_plain(photo.name)}">{_text(name)}</span>{score}</p>'
+        f'<span class="name" title="{_plain(photo.name)}">{_text(name)}</span>{chance}{score}</p>'
         f"{under}{_scale(photo.score, threshold)}</div></div></li>\n"
     )
 

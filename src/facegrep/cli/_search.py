@@ -62,7 +62,9 @@ def search(
     """Find the media that contain the person in a photo.
 
     The largest face in each picture is looked for. Of several pictures the faces are averaged. The
-    score is a cosine: 1 is the same picture, 0 is nobody like it; it is not a probability.
+    score is a cosine: 1 is the same picture, 0 is nobody like it. The probability is that of "same
+    person" for one face that was as likely as not to be; how many false matches to expect among all
+    faces of the library stands below the table.
 
     [bold]Examples[/bold]
 
@@ -101,11 +103,12 @@ def show_result(result: SearchResult) -> None:
         title = f"{matches} with a score of {result.threshold:.3f} or more"
     if result.total:
         show_table(
-            ["", "score", "media", "face at", "size", "faces"],
+            ["", "score", "probability", "media", "face at", "size", "faces"],
             (
                 (
                     rank,
                     f"{hit.score:.4f}",
+                    None if hit.probability is None else rounded(hit.probability),
                     hit.media_id,
                     hit.box and f"{hit.box.x:.0f}, {hit.box.y:.0f}",
                     hit.box and f"{hit.box.width:.0f} x {hit.box.height:.0f}",
@@ -114,16 +117,20 @@ def show_result(result: SearchResult) -> None:
                 for rank, hit in enumerate(result, 1)
             ),
             title=title,
-            numbers=frozenset({"", "score", "face at", "size", "faces"}),
+            numbers=frozenset({"", "score", "probability", "face at", "size", "faces"}),
         )
     else:
         show_remark(title)
     show_remark(_facts(result))
+    for line in doubts(result):
+        show_remark(line)
 
 
 def _facts(result: SearchResult) -> str:
     """Say what the table leaves out: where the threshold came from, who computed, the rest."""
     facts = [f"threshold: {result.threshold_reason}"]
+    if (expected := expected_false_matches(result)) is not None:
+        facts.append(expected)
     if result.query_faces > 1:
         facts.append(f"{result.query_faces} faces in the query; the largest was searched for")
     if result.model:
@@ -133,20 +140,59 @@ def _facts(result: SearchResult) -> str:
     return "; ".join(facts)
 
 
+def rounded(probability: float) -> str:
+    """A probability in three digits, never as certain as 0 or 1.
+
+    >>> rounded(0.97314), rounded(0.99999), rounded(0.0001)
+    ('0.973', '> 0.999', '< 0.001')
+    """
+    if probability > 0.999:
+        return "> 0.999"
+    return "< 0.001" if probability < 0.001 else f"{probability:.3f}"
+
+
+def expected_false_matches(result: SearchResult) -> str | None:
+    """``0.01 false matches expected in the library``, where that is known."""
+    if result.expected_false_matches is None:
+        return None
+    return f"{result.expected_false_matches:.2g} false matches expected in the library"
+
+
+def doubts(result: SearchResult) -> list[str]:
+    """A line of each query picture that an answer is not to be trusted for."""
+    several = len(result.query_photos) > 1
+    return [
+        f"{f'picture {number}' if several else 'the picture'}: {photo.quality.reason}"
+        for number, photo in enumerate(result.query_photos, 1)
+        if photo.quality is not None and photo.quality.reason
+    ]
+
+
 def result_json(result: SearchResult) -> dict[str, Any]:
     """Give a result as plain values; boxes are px of the upright original."""
     return {
         "total": result.total,
         "threshold": result.threshold,
         "threshold_reason": result.threshold_reason,
+        "expected_false_matches": result.expected_false_matches,
         "plan": asdict(result.plan),
         "model": result.model,
         "provider": result.provider,
         "query_faces": result.query_faces,
+        "query_photos": [
+            {
+                "weight": photo.weight,
+                "agreement": photo.agreement,
+                "box": photo.box and photo.box._asdict(),
+                "quality": photo.quality and asdict(photo.quality),
+            }
+            for photo in result.query_photos
+        ],
         "hits": [
             {
                 "media_id": hit.media_id,
                 "score": float(hit.score),
+                "probability": hit.probability,
                 "box": hit.box and hit.box._asdict(),
                 "face_count": hit.face_count,
             }

@@ -58,7 +58,7 @@ class Engine(
     def __init__(self, shared: Shared, account: str, actor: str | None) -> None:
         super().__init__(shared, account, actor)
         self._owns_store = True
-        self.answers = Answers(shared.store, account, actor)
+        self.answers = Answers(shared.store, account, actor, shared.calibration)
         """The account's frozen answers by token."""
 
     @property

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, overload
 from facegrep._errors import InvalidArgumentError
 from facegrep._names import check_library_name, check_names
 from facegrep.engine._results import Hit
-from facegrep.engine._search import SearchOperations, Threshold
+from facegrep.engine._search import SearchOperations
+from facegrep.engine._threshold import Threshold
 from facegrep.store import Person, find_samples_like, list_libraries
 
 if TYPE_CHECKING:

@@ -32,12 +32,17 @@ if TYPE_CHECKING:
 
     from facegrep.engine._results import SearchResult
     from facegrep.store import Answer, AnswerStore, LibraryRow, MediaRow, Store
+    from facegrep.vision import Calibration
 
 _SHA256_BYTES = 32
 
 
-def cut_page(store: Store, answer: Answer, offset: int, limit: int) -> Page:
+def cut_page(
+    store: Store, calibration: Calibration | None, answer: Answer, offset: int, limit: int
+) -> Page:
     """Cut hits ``offset`` to ``offset + limit - 1``, without the assets deleted since.
+
+    Probabilities are made from the scores that were kept, so a score has one on every page.
 
     Raises
     ------
@@ -74,7 +79,9 @@ def cut_page(store: Store, answer: Answer, offset: int, limit: int) -> Page:
         row = stored.get(ordinal)
         if row is not None and row.added_ms > until_ms:
             box = _box(library.name, row, int(face_no))
-            hits.append(Hit(row.media_id, float(score), box, row.face_count))
+            cosine = float(score)
+            probability = None if calibration is None else calibration.probability(cosine)
+            hits.append(Hit(row.media_id, cosine, box, row.face_count, probability))
     return Page(tuple(hits), answer.total - gone)
 
 
@@ -131,10 +138,17 @@ class Answers:
     them in memory. Thread-safe.
     """
 
-    def __init__(self, store: Store, account: str, actor: str | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        account: str,
+        actor: str | None,
+        calibration_of: Callable[[str | None], Calibration | None],
+    ) -> None:
         self._store = store
         self._account = account
         self._actor = actor
+        self._calibration_of = calibration_of
 
     def put(
         self,
@@ -201,12 +215,15 @@ class Answers:
             details = {"threshold": kept.threshold}
             total = kept.answer.total
             self._store.note_search(row, "answer", self._actor, media=total, details=details)
+        calibration = self._calibration_of(row.model)
         return FrozenAnswer(
             condition=kept.condition,
             embedding=kept.embedding,
             threshold=kept.threshold,
             _answer=kept.answer,
-            _cut=lambda answer, offset, limit: cut_page(self._store, answer, offset, limit),
+            _cut=lambda answer, offset, limit: cut_page(
+                self._store, calibration, answer, offset, limit
+            ),
         )
 
     def embedding_of(

@@ -16,11 +16,12 @@ from facegrep._errors import (
 )
 from facegrep.engine._fusion import fuse, quality_of
 from facegrep.engine._items import face_values
-from facegrep.engine._recognition_results import box_of_sample
+from facegrep.engine._recognition_results import face_of_sample
 from facegrep.engine._results import QueryPhoto
 from facegrep.engine._roster import fuse_samples
 from facegrep.media import read_picture
 from facegrep.store import find_entity, list_recognition, list_samples
+from facegrep.vision import assess
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from facegrep.media._picture import PictureSource
     from facegrep.store import LibraryRow
-    from facegrep.vision import Analysis, Box, FaceAnalyzer
+    from facegrep.vision import Analysis, Box, FaceAnalyzer, QualityLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,21 @@ def picture_query(analyzer: FaceAnalyzer, sources: Sequence[PictureSource]) -> Q
     fused = fuse(np.stack([face.embedding for face in faces]), quality_of(values, len(faces)))
     if fused is None:
         raise InvalidArgumentError("picture: these faces cancel each other out; give photos of one")
+    shares = zip(fused.weights.tolist(), fused.agreements.tolist(), faces, strict=True)
+    photos = tuple(
+        QueryPhoto(weight, agreement, face.box, face.quality) for weight, agreement, face in shares
+    )
     boxes = tuple(face.box for face in faces)
-    shares = zip(fused.weights.tolist(), fused.agreements.tolist(), boxes, strict=True)
-    photos = tuple(QueryPhoto(*share) for share in shares)
     return Query(fused.embedding, analyzer.provider, count, boxes, photos)
 
 
-def entity_query(connection: sqlite3.Connection, library: LibraryRow, entity_id: str) -> Query:
-    """Fuse the samples of a person."""
+def entity_query(
+    connection: sqlite3.Connection,
+    library: LibraryRow,
+    entity_id: str,
+    limits: QualityLimits | None,
+) -> Query:
+    """Fuse the samples of a person; `limits` are the model's."""
     for whose in list_recognition(connection, library.account):
         entity = find_entity(connection, whose, entity_id)
         if entity is not None:
@@ -83,12 +91,14 @@ def entity_query(connection: sqlite3.Connection, library: LibraryRow, entity_id:
             f"entity {entity_id!r} has no sample, or they cancel each other out; add_sample "
             "adds photos of it"
         )
+    photos = []
     shares = zip(fused.weights.tolist(), fused.agreements.tolist(), samples, strict=True)
-    photos = tuple(
-        QueryPhoto(weight, agreement, box_of_sample(sample), sample.sample_id)
-        for weight, agreement, sample in shares
-    )
-    return Query(fused.embedding, photos=photos)
+    for weight, agreement, sample in shares:
+        face = face_of_sample(sample)
+        box = None if face is None else face.box
+        quality = None if face is None or limits is None else assess(face, None, limits)
+        photos.append(QueryPhoto(weight, agreement, box, quality, sample.sample_id))
+    return Query(fused.embedding, photos=tuple(photos))
 
 
 def no_face(analysis: Analysis, name: str) -> NoFaceError:

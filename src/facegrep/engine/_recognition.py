@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from hashlib import sha256
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
@@ -27,9 +27,11 @@ from facegrep.engine._recognition_results import (
 )
 from facegrep.engine._roster import NOBODY
 from facegrep.engine._search import SearchOperations
+from facegrep.engine._threshold import threshold_rule
 from facegrep.media import read_picture
 from facegrep.store import (
     NewSample,
+    count_expired,
     find_media,
     find_recognition,
     list_entities,
@@ -49,7 +51,10 @@ if TYPE_CHECKING:
 
     from facegrep.media._picture import PictureSource
     from facegrep.store import LibraryRow, RecognitionRow
-    from facegrep.vision import RefusedFace
+    from facegrep.vision import Quality, RefusedFace
+
+_Seen: TypeAlias = "tuple[int, tuple[RefusedFace, ...], str | None, Quality | None]"
+"""The rest of an `AddSampleResult`."""
 
 
 class RecognitionOperations(SearchOperations):
@@ -216,7 +221,7 @@ class RecognitionOperations(SearchOperations):
         store = self._writable
         with self._recognition(recognition_id) as (connection, library):
             require_entity(connection, library, entity_id)
-        seen: tuple[int, tuple[RefusedFace, ...], str | None] = (0, (), None)
+        seen: _Seen = (0, (), None, None)
         if vector is not None:
             new = _vector_sample(library, vector, where_from)
         else:
@@ -285,7 +290,8 @@ class RecognitionOperations(SearchOperations):
             roster = self._shared.rosters.read(connection, row)
             if not roster.people or not media.face_count:
                 return ()
-            threshold, _ = self._threshold_of(row, "library")
+            rule = threshold_rule(row, "library", self._shared.manifest)
+            threshold, _ = rule.among(row.face_count - count_expired(connection, row)[1])
             (codes,) = read_asset_codes(connection, store.vectors.folder, row, [media])
             values = unpack_faces(media.face_data, media.face_count)
             who, scores = roster.assign(codes, -1.0 if threshold is None else threshold)
@@ -323,7 +329,7 @@ class RecognitionOperations(SearchOperations):
 
     def _picture_sample(
         self, library: RecognitionRow, source: PictureSource, origin: str | None
-    ) -> tuple[NewSample, tuple[int, tuple[RefusedFace, ...], str | None]]:
+    ) -> tuple[NewSample, _Seen]:
         if library.model is None:
             raise ModelMismatchError(
                 f"recognition library {library.lib_id!r} holds vectors without a model, so it "
@@ -342,7 +348,7 @@ class RecognitionOperations(SearchOperations):
             values=face_values(face)[np.newaxis],
             precision=analyzer.precision,
         )
-        return sample, (len(analysis.faces), analysis.refused, analyzer.provider)
+        return sample, (len(analysis.faces), analysis.refused, analyzer.provider, face.quality)
 
 
 def _vector_sample(library: RecognitionRow, vector: ArrayLike, origin: str | None) -> NewSample:

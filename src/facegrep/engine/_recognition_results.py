@@ -9,13 +9,13 @@ import numpy as np
 
 from facegrep._errors import StoreCorrupt
 from facegrep.store import unpack_faces
-from facegrep.vision import Box
+from facegrep.vision import Box, FoundFace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facegrep.store import EntityRow, RecognitionRow, SampleRow
-    from facegrep.vision import RefusedFace
+    from facegrep.vision import Quality, RefusedFace
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,9 @@ class AddSampleResult:
         Faces seen but not usable, and why.
     provider
         What ran the model, as its session says; ``None`` for a vector.
+    quality
+        How good that face is to be recognised by; ``None`` for a vector, and where the model sets
+        no limits. Later results say no more whether it is blurred: pictures are not kept.
     """
 
     sample: Sample
@@ -111,6 +114,7 @@ class AddSampleResult:
     faces: int = 0
     refused: tuple[RefusedFace, ...] = ()
     provider: str | None = None
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,30 +169,28 @@ def entity_of(library: RecognitionRow, row: EntityRow) -> Entity:
 
 def sample_of(library: RecognitionRow, row: SampleRow) -> Sample:
     """Give a row of the catalog to the caller."""
-    values = _values(row)
+    face = face_of_sample(row)
     return Sample(
         recognition_id=library.lib_id,
         entity_id=row.entity_id,
         sample_id=row.sample_id,
         source=row.source,
         content_sha256=row.content_sha256.hex(),
-        box=box_of_sample(row),
-        score=None if values is None else float(values[4]),
+        box=None if face is None else face.box,
+        score=None if face is None else face.score,
         precision=row.precision,
         created_ms=row.created_ms,
         code=np.frombuffer(row.code, dtype=np.int8),
     )
 
 
-def box_of_sample(row: SampleRow) -> Box | None:
-    """Return where a sample's face is in its picture."""
-    values = _values(row)
-    return None if values is None else Box(*map(float, values[:4]))
-
-
-def _values(row: SampleRow) -> NDArray[np.float32] | None:
+def face_of_sample(row: SampleRow) -> FoundFace | None:
+    """Return a sample's face as the detector saw it; ``None`` when it came as a vector."""
     try:
-        values = unpack_faces(row.face_data, 1)
+        faces = unpack_faces(row.face_data, 1)
     except ValueError as error:
         raise StoreCorrupt(f"a sample of a recognition library: {error}") from error
-    return None if values is None else values[0]
+    if faces is None:
+        return None
+    values = faces[0]
+    return FoundFace(Box(*map(float, values[:4])), float(values[4]), values[5:].reshape(5, 2))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from facegrep._errors import FacegrepError
     from facegrep._result import Plan
     from facegrep.store import Answer
-    from facegrep.vision import Box, RefusedFace
+    from facegrep.vision import Box, Quality, RefusedFace
 
 FaceIndexStatus: TypeAlias = Literal["active", "deactive"] | None
 """A library's face index: active, there but off, or never made."""
@@ -50,7 +50,7 @@ class Library:
     dim
         Length of its vectors.
     threshold
-        Its own threshold (cosine, -1..1); ``None`` when it follows its model.
+        Its own threshold (cosine, -1..1); ``None`` when it follows its model and its size.
     face_index
         ``"active"``, ``"deactive"``, or ``None`` when it has no face index.
     media_count, face_count
@@ -226,12 +226,17 @@ class Hit:
         That face in the original picture; ``None`` when it came as a vector, or is there no more.
     face_count
         Faces stored of the asset.
+    probability
+        That this face is the person's, 0 to 1, if it was as likely as not before; rises with the
+        score. ``None`` where the model is not calibrated. It does not know how many faces were
+        searched: `SearchResult.expected_false_matches` does.
     """
 
     media_id: str
     score: float
     box: Box | None
     face_count: int
+    probability: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +251,9 @@ class QueryPhoto:
         Its cosine with that embedding: one far below the others shows somebody else, perhaps.
     box
         Its largest face, in px of it upright; ``None`` of a sample that was a vector.
+    quality
+        How good that face is to search with: look at the verdict before trusting an answer.
+        ``None`` of a vector, and where the model sets no limits.
     sample_id
         Of an entity's sample; ``None`` of a photo.
     """
@@ -253,6 +261,7 @@ class QueryPhoto:
     weight: float
     agreement: float
     box: Box | None
+    quality: Quality | None
     sample_id: str | None = None
 
 
@@ -278,6 +287,12 @@ class SearchResult:
     threshold, threshold_reason
         The cosine that was required, and where it came from; ``None``: the best ones, whatever
         their score.
+    expected_false_matches
+        How many of the library's faces are expected to reach the threshold although they are
+        somebody else's, before any filter; assets are at most as many. Of strangers, photographed
+        as those the model was calibrated on, one photo against one: of several photos or samples
+        fused, whose threshold is the same, up to twice as many. ``None`` without a threshold or a
+        calibrated model.
     plan
         What the scan did.
     model, provider
@@ -296,6 +311,7 @@ class SearchResult:
     total: int
     threshold: float | None
     threshold_reason: str
+    expected_false_matches: float | None
     plan: Plan
     model: str | None
     provider: str | None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from facegrep._arguments import check_count, check_threshold
+from facegrep._arguments import check_count
 from facegrep._errors import (
     InvalidArgumentError,
     ModelMismatchError,
@@ -19,6 +19,7 @@ from facegrep._where import compile_where
 from facegrep.engine._pages import cut_page
 from facegrep.engine._query import Query, entity_query, picture_query
 from facegrep.engine._results import Page, SearchResult
+from facegrep.engine._threshold import Threshold, threshold_rule
 from facegrep.engine._view import EngineCore
 from facegrep.store import Answer, find_library, read_store
 
@@ -33,10 +34,16 @@ if TYPE_CHECKING:
     from facegrep.media._picture import PictureSource
     from facegrep.store import LibraryRow
 
-_Found: TypeAlias = (
-    "tuple[LibraryRow, _core.SearchResult, NDArray[np.int64] | None, NDArray[np.int64] | None]"
-)
-Threshold: TypeAlias = float | Literal["library"] | None
+
+class _Found(NamedTuple):
+    """What one state of the library answered; see `Answer`."""
+
+    library: LibraryRow
+    core: _core.SearchResult
+    threshold: float | None
+    reason: str
+    matching: NDArray[np.int64] | None
+    added_ms: NDArray[np.int64] | None
 
 
 class SearchOperations(EngineCore):
@@ -73,7 +80,9 @@ class SearchOperations(EngineCore):
             same way.
         threshold
             The cosine (-1 to 1) that a match must reach. ``"library"``: the library's own, else
-            its model's. ``None``: the best ``offset + limit`` assets, whatever their scores.
+            its model's floor, or what is needed to expect at most 0.1 false matches among all its
+            faces, if that is more. ``None``: the best ``offset + limit`` assets, whatever their
+            scores.
         limit, offset
             The first page. With a threshold the result keeps every match, and cuts other pages.
         where
@@ -121,7 +130,8 @@ class SearchOperations(EngineCore):
         if audited:
             self._store.require_auditable()
         _require_active(row)
-        required, reason = self._threshold_of(row, threshold)
+        rule = threshold_rule(row, threshold, self._shared.manifest)
+        calibration = self._shared.calibration(row.model)
         query = self._query(row, picture, vector, entity)
 
         def search(now: LibraryRow, index: LibraryIndex | None) -> _Found:
@@ -130,6 +140,7 @@ class SearchOperations(EngineCore):
                 raise ModelMismatchError(
                     f"library {library!r} was replaced meanwhile; search again"
                 )
+            required, reason = rule.among(len(index.faces))
             core = index.faces._core
             among = None if wanted is None else self._recognised_in(now, index, wanted)
             (found,) = core.search(
@@ -144,9 +155,13 @@ class SearchOperations(EngineCore):
             # What is deleted later is subtracted from the total, so it must be known what counted.
             matching = core.keys(conditions, among) if found.total > len(found) else None
             added_ms = index.added_ms(found.keys if matching is None else matching)
-            return now, found, matching, added_ms
+            return _Found(now, found, required, reason, matching, added_ms)
 
-        now, core, matching, added_ms = self._shared.indexes.search(self._account, library, search)
+        found = self._shared.indexes.search(self._account, library, search)
+        now, core, plan = found.library, found.core, Plan(*found.core.plan)
+        expected = None
+        if calibration is not None and found.threshold is not None:
+            expected = calibration.false_match_rate(found.threshold) * plan.rows_live
         answer = Answer(
             library_id=now.id,
             seq=now.seq,
@@ -154,20 +169,25 @@ class SearchOperations(EngineCore):
             scores=core.scores.astype(np.float32),
             faces=core.faces.astype(np.int32),
             total=core.total,
-            matching=matching,
-            added_ms=added_ms,
+            matching=found.matching,
+            added_ms=found.added_ms,
         )
-        page = self._cut(answer, first, count)
+
+        def cut(answer: Answer, offset: int, limit: int) -> Page:
+            return cut_page(self._store, calibration, answer, offset, limit)
+
+        page = cut(answer, first, count)
         if audited:
             fields = [*(where or ()), *([] if wanted is None else ["recognised"])]
-            details = {"threshold": required, "fields": sorted(fields)}
+            details = {"threshold": found.threshold, "fields": sorted(fields)}
             self._store.note_search(now, "search", self._actor, media=page.total, details=details)
         return SearchResult(
             hits=page.hits,
             total=page.total,
-            threshold=required,
-            threshold_reason=reason,
-            plan=Plan(*core.plan),
+            threshold=found.threshold,
+            threshold_reason=found.reason,
+            expected_false_matches=expected,
+            plan=plan,
             model=row.model,
             provider=query.provider,
             query_faces=query.faces,
@@ -175,11 +195,8 @@ class SearchOperations(EngineCore):
             query_photos=query.photos,
             embedding=query.embedding,
             answer=answer,
-            _cut=self._cut,
+            _cut=cut,
         )
-
-    def _cut(self, answer: Answer, offset: int, limit: int) -> Page:
-        return cut_page(self._store, answer, offset, limit)
 
     def _recognised_in(
         self, library: LibraryRow, index: LibraryIndex, entity_id: str
@@ -189,25 +206,10 @@ class SearchOperations(EngineCore):
             roster = self._shared.rosters.read(connection, library)
         if roster.number_of(entity_id) is None:
             return np.zeros(0, dtype=np.int64)
-        threshold, _ = self._threshold_of(library, "library")
+        rule = threshold_rule(library, "library", self._shared.manifest)
+        threshold, _ = rule.among(len(index.faces))
         core = index.faces._core
         return index.recognised.of(core, index.seq, roster, entity_id, cast("float", threshold))
-
-    def _threshold_of(self, library: LibraryRow, threshold: object) -> tuple[float | None, str]:
-        """Return the cosine that is required, and why that one."""
-        if threshold is None:
-            return None, "none: the best, whatever their score"
-        if not isinstance(threshold, str) or threshold != "library":
-            return check_threshold(threshold), "asked for"
-        if library.threshold is not None:
-            return library.threshold, f"set for library {library.name!r}"
-        if library.model is None:
-            raise InvalidArgumentError(
-                f"threshold: library {library.name!r} has no model and no threshold of its own; "
-                "give one here, or with set_threshold"
-            )
-        manifest = self._shared.manifest(library.model)
-        return manifest.threshold_floor, f"the floor of model {manifest.id}"
 
     def _query(
         self,
@@ -222,8 +224,10 @@ class SearchOperations(EngineCore):
             )
         if entity is not None:
             check_name(entity, "entity")
+            manifest = self._shared.manifest_if_here(library.model)
+            limits = None if manifest is None else manifest.quality
             with self._store.catalog.read() as connection:
-                return entity_query(connection, library, entity)
+                return entity_query(connection, library, entity, limits)
         if vector is not None:
             embedding = _real_float32(vector, "vector")
             if embedding.shape != (library.dim,):

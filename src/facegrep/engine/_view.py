@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from facegrep._errors import (
     InvalidArgumentError,
+    ModelError,
     ModelMismatchError,
     StoreClosed,
     StoreReadOnly,
@@ -19,7 +20,7 @@ from facegrep.store import LibraryRow, Store, find_library
 from facegrep.vision import EmbedderManifest, FaceAnalyzer, load_manifest
 
 if TYPE_CHECKING:
-    from facegrep.vision import Device, Precision
+    from facegrep.vision import Calibration, Device, Precision
 
 DEFAULT_MODEL = "sface"
 DEFAULT_LIBRARY = "ims-default-search-lib"
@@ -38,6 +39,7 @@ class Shared:
     _mutex: threading.Lock = field(default_factory=threading.Lock)
     _analyzers: dict[str, FaceAnalyzer] = field(default_factory=dict)
     _manifests: dict[str, EmbedderManifest] = field(default_factory=dict)
+    _absent: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.indexes = Indexes(self.store)
@@ -58,6 +60,24 @@ class Shared:
             if manifest is None:
                 manifest = self._manifests[model] = embedder_manifest(model)
             return manifest
+
+    def manifest_if_here(self, model: str | None) -> EmbedderManifest | None:
+        """Return a model's manifest; vectors can be searched where their model is not installed.
+
+        That it is not is remembered: to look takes 3 ms.
+        """
+        if model is None or model in self._absent:
+            return None
+        try:
+            return self.manifest(model)
+        except (ModelError, InvalidArgumentError):
+            self._absent.add(model)
+            return None
+
+    def calibration(self, model: str | None) -> Calibration | None:
+        """Return what a model's cosines mean, if that is known here."""
+        manifest = self.manifest_if_here(model)
+        return None if manifest is None else manifest.calibration
 
 
 def embedder_manifest(model: str) -> EmbedderManifest:

@@ -272,6 +272,7 @@ def faults_at(call: FileCall, *, lasting: bool) -> list[Fault]:
     """The faults that make sense at a call. Killed before a call that only reads is as before."""
     found: list[Fault] = ["KILL", "CUT"] if call.changes else []
     no_room = call.name in _NO_ROOM or (call.changes and call.name == "openat")
+    lasting = lasting and call.name != "write"  # so does the worker say what came of it
     if call.name not in {"fcntl", "flock"}:
         found += ["EIO", "EIO+"] if lasting else ["EIO"]
     if no_room:

@@ -115,8 +115,9 @@ def which(path: Path, worlds: Sequence[World], *, readonly: bool) -> tuple[int |
     number, wrong = which_alone(path, worlds, readonly=readonly)
     copy = copy_of(path)
     if number is None or not os.path.lexists(copy / "catalog.db"):  # cut off: no store
-        copies = [world.copy for world in worlds]
-        if number is not None and copies[0] is not None and copies == copies[:1] * len(copies):
+        # Who makes another removes the last one first, even if both hold the same.
+        none_under_way = len({world.backups for world in worlds}) == 1
+        if number is not None and worlds[0].copy is not None and none_under_way:
             return None, ["an acknowledged backup is gone"]
         return number, wrong
     held = [held for world in worlds for held in (world.copy, world.backed_up()) if held]

@@ -447,7 +447,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
         weight=1,
         plan=lambda *_: Call("backup"),
         perform=_perform_backup,
-        after=lambda world, _: replace(world, copy=world.backed_up()),
+        after=lambda world, _: replace(world, copy=world.backed_up(), backups=world.backups + 1),
     ),
     "audit_searches": Operation(
         weight=1,

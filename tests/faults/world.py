@@ -99,8 +99,8 @@ class World:
         What time it is.
     search_audit, audited
         Whether searches are audited; the last that were, by who made them.
-    copy
-        What the last backup holds.
+    copy, backups
+        What the last backup holds, and how many were made.
     known, listed
         Whether there is a recognition library, and whether the main library lists it.
     people
@@ -115,6 +115,7 @@ class World:
     search_audit: bool = False
     audited: tuple[str, ...] = ()
     copy: World | None = None
+    backups: int = 0
     known: bool = False
     listed: bool = False
     people: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -133,7 +134,7 @@ class World:
 
     def backed_up(self) -> World:
         """What a backup made now holds: no frozen answers."""
-        return replace(self, tokens={}, copy=None)
+        return replace(self, tokens={}, copy=None, backups=0)
 
     def with_assets(self, library: str, assets: list[Asset]) -> World:
         """Put in assets, in place of those of the same id."""

@@ -140,10 +140,10 @@ class RecognitionOperations(SearchOperations):
         check_name(recognition_id, "recognition_id")
         check_name(name, "name")
         text = check_text(info, "info") or ""
-        store = self._writable
-        row = store.insert_entity(self._account, recognition_id, name, text, actor=self._actor)
-        with store.catalog.read() as connection:
-            return entity_of(find_recognition(connection, self._account, recognition_id), row)
+        made = self._writable.insert_entity(
+            self._account, recognition_id, name, text, actor=self._actor
+        )
+        return entity_of(*made)
 
     def entities(self, recognition_id: str) -> list[Entity]:
         """List the people of a recognition library, in the order of making.

@@ -97,8 +97,8 @@ class RecognitionOperations(EraseOperations):
 
     def insert_entity(
         self, account: str, lib_id: str, name: str, info: str, *, actor: str | None = None
-    ) -> EntityRow:
-        """Add an entity without a sample."""
+    ) -> tuple[RecognitionRow, EntityRow]:
+        """Add an entity without a sample; returns its library, too."""
         with self.catalog.write() as transaction:
             connection = transaction.connection
             library = find_recognition(connection, account, lib_id)
@@ -113,9 +113,9 @@ class RecognitionOperations(EraseOperations):
                 sample_count=0,
                 digest=0,
             )
-            _, stored = insert_entity(connection, library, row)
+            library, stored = insert_entity(connection, library, row)
             _note(connection, library, "create_entity", actor, entities=1)
-            return stored
+            return library, stored
 
     def insert_sample(
         self,

@@ -13,7 +13,7 @@ _YUNET = load_manifest("yunet").manifest
 assert isinstance(_YUNET, DetectorManifest)
 DETECTION = _YUNET.detection
 WIDTH = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
-CANVAS = Canvas(np.zeros((64, 96, 3), np.uint8), 1.0, 1.0, 0)
+CANVAS = Canvas(np.zeros((64, 96, 3), np.uint8), 1.0, 1.0, 0, (96, 64))
 
 
 def _outputs(fill: float = 0.0) -> dict[str, np.ndarray]:
@@ -41,7 +41,7 @@ def test_an_anchor_becomes_a_box_around_its_place() -> None:
 def test_boxes_are_given_in_pixels_of_the_original() -> None:
     outputs = _outputs()
     _say(outputs, 12 * 3 + 5, 0.9, np.log(4.0))
-    found = decode(outputs, 0, Canvas(CANVAS.pixels, 0.5, 0.25, 4), DETECTION)
+    found = decode(outputs, 0, Canvas(CANVAS.pixels, 0.5, 0.25, 4, (192, 256)), DETECTION)
     np.testing.assert_allclose(found.boxes, [[40, 16, 64, 128]], rtol=1e-6)
     np.testing.assert_allclose(found.landmarks, np.tile([72, 80], (1, 5, 1)))
 

@@ -52,6 +52,13 @@ class FaceAnalyzer:
         As asked for.
     provider
         The provider that runs the embedder, as its session says: ``"CPUExecutionProvider"``, ...
+    threads
+        As given, or how many cores there were.
+    detect_batch, embed_batch
+        How many pictures, and crops, the networks take at once. Calls with no more of them than
+        that run in the caller's thread.
+    detector_long_side_px
+        Larger pictures are shrunk to this before faces are looked for.
 
     Raises
     ------
@@ -102,9 +109,10 @@ class FaceAnalyzer:
         self._embedder = Embedder(found, found.manifest, precision, device)
         self._detector = Detector(detector, detector.manifest, device)
         self.provider: str = self._embedder.provider
-        self._detect_batch = 1 if self._detector.provider == CPU else _CUDA_DETECT_BATCH
-        self._embed_batch = 1 if self.provider == CPU else _CUDA_EMBED_BATCH
-        self._threads = threads or available_cores()
+        self.detector_long_side_px: int = detector.manifest.detection.long_side_px
+        self.detect_batch: int = 1 if self._detector.provider == CPU else _CUDA_DETECT_BATCH
+        self.embed_batch: int = 1 if self.provider == CPU else _CUDA_EMBED_BATCH
+        self.threads: int = threads or available_cores()
         self._start_workers()
 
     def analyze(self, pictures: Sequence[Pixels]) -> list[Analysis]:
@@ -147,18 +155,42 @@ class FaceAnalyzer:
             analyses.append(Analysis(tuple(faces), tuple(refused)))
         return analyses
 
-    def detect(self, pictures: Sequence[Pixels]) -> list[Detections]:
-        """Find the faces of RGB pictures, without embedding them: the first stage of `analyze`."""
+    def detect(
+        self,
+        pictures: Sequence[Pixels],
+        *,
+        sizes_px: Sequence[tuple[int, int]] | None = None,
+        second_look: bool = True,
+    ) -> list[Detections]:
+        """Find the faces of RGB pictures, without embedding them: the first stage of `analyze`.
+
+        Parameters
+        ----------
+        pictures
+            uint8 (h, w, 3) each.
+        sizes_px
+            ``(width, height)`` each, where the pictures are copies reduced from these sizes: faces
+            are measured, and their boxes and landmarks given, in px of the larger ones.
+        second_look
+            Whether to look again, with a frame around it, at a picture that shows no face or one
+            that fills it: such a look takes as long as the first.
+        """
         for index, picture in enumerate(pictures):
             _require_picture(picture, f"pictures[{index}]")
-        canvases = self._map(self._detector.canvas, pictures)
+        if sizes_px is None:
+            sizes_px = [(picture.shape[1], picture.shape[0]) for picture in pictures]
+        canvases = self._map(
+            lambda pair: self._detector.canvas(*pair), list(zip(pictures, sizes_px, strict=True))
+        )
         sizes = defaultdict(list)
         for index, canvas in enumerate(canvases):
             sizes[canvas.pixels.shape].append(index)
-        batches = [batch for same in sizes.values() for batch in _cut(same, self._detect_batch)]
+        batches = [batch for same in sizes.values() for batch in _cut(same, self.detect_batch)]
         found = self._map(
             lambda batch: self._detector.find(
-                [pictures[index] for index in batch], [canvases[index] for index in batch]
+                [pictures[index] for index in batch],
+                [canvases[index] for index in batch],
+                second_look=second_look,
             ),
             batches,
         )
@@ -207,7 +239,7 @@ class FaceAnalyzer:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         if not crops:
             return np.empty((0, self.dim), np.float32), np.empty(0, bool)
-        batches = _cut(crops, self._embed_batch)
+        batches = _cut(crops, self.embed_batch)
         parts = self._map(lambda batch: self._embedder.embed(np.stack(batch)), batches)
         embeddings, valid = zip(*parts, strict=True)
         return np.concatenate(embeddings), np.concatenate(valid)
@@ -221,7 +253,7 @@ class FaceAnalyzer:
         return list(self._workers.map(function, items))
 
     def _start_workers(self) -> None:
-        self._workers = ThreadPoolExecutor(self._threads, "facegrep-vision")
+        self._workers = ThreadPoolExecutor(self.threads, "facegrep-vision")
         self._workers_pid = os.getpid()
 
 

@@ -110,7 +110,7 @@ def _tasks(
         raise InvalidArgumentError(f"model {detecting.name!r} does not find faces")
     detector = Detector(detecting, detecting.manifest, device)
     picture, landmarks = _face(pictures, detector, model.manifest)
-    detect = partial(detector.look, [picture], [detector.canvas(picture)])
+    detect = partial(detector.look, [detector.canvas(picture)])
     yield _Task("detect", "as shipped", detector.provider, 1, 1, detect)
     cut = partial(align, picture, landmarks, model.manifest.crop)
     yield _Task("align", "", "", 1, 1, cut)

@@ -37,36 +37,46 @@ class Detector:
         self._network = Network(model, "folded", device, _yunet.OUTPUT_NAMES)
         self.provider = self._network.provider
 
-    def canvas(self, picture: NDArray[np.uint8]) -> _yunet.Canvas:
-        """Return the picture as the network sees it; pictures of one canvas size share a batch."""
-        return _yunet.draw(picture, self._detection)
+    def canvas(
+        self, picture: NDArray[np.uint8], size_px: tuple[int, int] | None = None
+    ) -> _yunet.Canvas:
+        """Return the picture as the network sees it; pictures of one canvas size share a batch.
+
+        ``size_px`` is the width and height of what the picture is a reduced copy of, if it is one:
+        in its px faces are measured.
+        """
+        return _yunet.draw(picture, self._detection, size_px)
 
     def find(
-        self, pictures: Sequence[NDArray[np.uint8]], canvases: Sequence[_yunet.Canvas]
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        canvases: Sequence[_yunet.Canvas],
+        *,
+        second_look: bool = True,
     ) -> list[Detections]:
         """Find the faces of pictures whose canvases have one size."""
-        found = self.look(pictures, canvases)
-        for index, picture in enumerate(pictures):
-            if _needs_second_look(found[index], picture):
-                framed = _yunet.draw(picture, self._detection, border=_SECOND_LOOK_BORDER)
-                second = self.look([picture], [framed])[0]
+        found = self.look(canvases)
+        for index, (picture, canvas) in enumerate(zip(pictures, canvases, strict=True)):
+            if second_look and _needs_second_look(found[index], canvas.size_px):
+                framed = _yunet.draw(
+                    picture, self._detection, canvas.size_px, border=_SECOND_LOOK_BORDER
+                )
+                second = self.look([framed])[0]
                 if second.faces:
                     found[index] = second
         return found
 
-    def look(
-        self, pictures: Sequence[NDArray[np.uint8]], canvases: Sequence[_yunet.Canvas]
-    ) -> list[Detections]:
+    def look(self, canvases: Sequence[_yunet.Canvas]) -> list[Detections]:
         outputs = self._network.run(np.stack([canvas.pixels for canvas in canvases]))
         return [
-            self._sort_out(_yunet.decode(outputs, index, canvas, self._detection), picture.shape)
-            for index, (picture, canvas) in enumerate(zip(pictures, canvases, strict=True))
+            self._sort_out(_yunet.decode(outputs, index, canvas, self._detection), canvas.size_px)
+            for index, canvas in enumerate(canvases)
         ]
 
-    def _sort_out(self, found: _yunet.Candidates, shape: tuple[int, ...]) -> Detections:
+    def _sort_out(self, found: _yunet.Candidates, size_px: tuple[int, int]) -> Detections:
         faces, refused = [], []
         for raw, landmarks, raw_score in zip(*found, strict=True):
-            box, score = _inside(raw, shape), float(raw_score)
+            box, score = _inside(raw, size_px), float(raw_score)
             if score < self._detection.score_min:
                 reason = f"detector score below {self._detection.score_min:g}"
             elif min(box.width, box.height) < self._detection.face_side_min_px:
@@ -81,16 +91,16 @@ class Detector:
         return Detections(tuple(faces), tuple(refused))
 
 
-def _needs_second_look(found: Detections, picture: NDArray[np.uint8]) -> bool:
+def _needs_second_look(found: Detections, size_px: tuple[int, int]) -> bool:
     if not found.faces:
         return True
     box = found.faces[0].box
-    return bool(max(box.width, box.height) >= _FILLS_PICTURE * max(picture.shape[:2]))
+    return bool(max(box.width, box.height) >= _FILLS_PICTURE * max(size_px))
 
 
-def _inside(raw: NDArray[np.float32], shape: tuple[int, ...]) -> Box:
+def _inside(raw: NDArray[np.float32], size_px: tuple[int, int]) -> Box:
     """Clip a box to the picture."""
-    height, width = shape[:2]
+    width, height = size_px
     x, y, w, h = map(float, raw)
     left, right = (min(max(value, 0.0), float(width)) for value in (x, x + w))
     top, bottom = (min(max(value, 0.0), float(height)) for value in (y, y + h))

@@ -27,12 +27,14 @@ _OFFSET_MAX, _LOG_SIZE_MAX = 4096.0, 10.0
 
 
 class Canvas(NamedTuple):
-    """A picture as the network sees it; canvas = (original + border) * scale."""
+    """A picture as the network sees it; canvas = original * scale + border."""
 
     pixels: NDArray[np.uint8]
     scale_x: float
     scale_y: float
     border_px: int
+    size_px: tuple[int, int]
+    """Width and height of the original."""
 
 
 class Candidates(NamedTuple):
@@ -43,12 +45,20 @@ class Candidates(NamedTuple):
     scores: NDArray[np.float32]
 
 
-def draw(picture: NDArray[np.uint8], detection: Detection, *, border: float = 0.0) -> Canvas:
+def draw(
+    picture: NDArray[np.uint8],
+    detection: Detection,
+    size_px: tuple[int, int] | None = None,
+    *,
+    border: float = 0.0,
+) -> Canvas:
     """Place an RGB picture (h, w, 3) on a canvas, shrunk to fit the manifest's long side.
 
-    ``border`` is the width of a black frame around it, as a share of the picture's long side.
+    ``size_px`` is the width and height of the original where the picture is a reduced copy of it;
+    ``border`` the width of a black frame around it, as a share of the picture's long side.
     """
     height, width = picture.shape[:2]
+    size_px = size_px or (width, height)
     border_px = round(border * max(height, width))
     framed_long = max(height, width) + 2 * border_px
     scale = min(1.0, detection.long_side_px / framed_long)
@@ -64,7 +74,7 @@ def draw(picture: NDArray[np.uint8], detection: Detection, *, border: float = 0.
     canvas_w, canvas_h = (-(-(side + 2 * inset) // 32) * 32 for side in (small_w, small_h))
     pixels = np.zeros((canvas_h, canvas_w, 3), np.uint8)
     pixels[inset : inset + small_h, inset : inset + small_w] = small
-    return Canvas(pixels, small_w / width, small_h / height, inset)
+    return Canvas(pixels, small_w / size_px[0], small_h / size_px[1], inset, size_px)
 
 
 def decode(

@@ -18,6 +18,7 @@ BELOW: dict[str, set[str]] = {
     "index": set(),
     "media": set(),
     "vision": set(),
+    "video": {"media", "vision"},
     "store": {"index"},
     "engine": {"index", "media", "store", "vision"},
     "_bench": {"index"},

@@ -19,6 +19,7 @@ from facegrep._errors import (
     FacegrepError,
     ForkError,
     InvalidArgumentError,
+    MissingExtraError,
     ModelError,
     ModelMismatchError,
     NoFaceError,
@@ -33,6 +34,7 @@ from facegrep._errors import (
     StoreNotFound,
     StoreReadOnly,
     StoreVersionError,
+    VideoError,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ __all__ = [
     "ForkError",
     "Hit",
     "InvalidArgumentError",
+    "MissingExtraError",
     "ModelError",
     "ModelMismatchError",
     "NoFaceError",
@@ -69,6 +72,7 @@ __all__ = [
     "StoreNotFound",
     "StoreReadOnly",
     "StoreVersionError",
+    "VideoError",
     "active_isa",
     "open",
 ]
@@ -89,6 +93,6 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in ("_core", "engine", "ice", "media", "vision"):
+    if name in ("_core", "engine", "ice", "media", "video", "vision"):
         return importlib.import_module(f"facegrep.{name}")
     raise AttributeError(f"module 'facegrep' has no attribute {name!r}")

@@ -6,11 +6,13 @@
     ├── InvalidArgumentError (ValueError)      the call was wrong; nothing was changed
     │   ├── PictureError                       bytes that are not a picture read here; .reason
     │   │   └── NoFaceError                    a picture, but without a usable face
+    │   ├── VideoError                         bytes that are not a video read here; .reason
     │   ├── ModelMismatchError                 vectors of another model than the library's
     │   ├── AlreadyExistsError                 the name is taken, by something else
     │   └── NotFoundError (LookupError)        no such library, media, entity...; .kind, .name
     ├── ModelError (RuntimeError)              weights missing, damaged, not as promised
     │   └── DeviceUnavailableError             the device asked for cannot run; says what is missing
+    ├── MissingExtraError (ImportError)        a part of facegrep that is not installed; .extra
     ├── OperationDeniedError (RuntimeError)    the library's state forbids it
     ├── SnapshotDamaged (RuntimeError)         a saved index, never the store: made anew, not raised
     ├── StoreError (RuntimeError)              the store on disk
@@ -63,6 +65,20 @@ class NoFaceError(PictureError):
     """A readable picture in which no usable face was found."""
 
 
+class VideoError(InvalidArgumentError):
+    """Bytes that are not a video facegrep reads.
+
+    Attributes
+    ----------
+    reason
+        A short phrase without the source's name, fit for a remote caller.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class ModelMismatchError(InvalidArgumentError):
     """Vectors or pictures of one model meet a library of another."""
 
@@ -94,6 +110,20 @@ class ModelError(FacegrepError, RuntimeError):
 
 class DeviceUnavailableError(ModelError):
     """The device asked for cannot run the model; the message says what is missing."""
+
+
+class MissingExtraError(FacegrepError, ImportError):
+    """A part of facegrep that needs an extra which is not installed.
+
+    Attributes
+    ----------
+    extra
+        Its name: ``pip install 'facegrep[extra]'`` brings what is missing.
+    """
+
+    def __init__(self, message: str, *, extra: str) -> None:
+        super().__init__(message)
+        self.extra = extra
 
 
 class OperationDeniedError(FacegrepError, RuntimeError):

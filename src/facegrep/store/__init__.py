@@ -58,6 +58,8 @@ from facegrep.store._samples_like import Person, SampleMatch, find_samples_like
 from facegrep.store._store import Store
 from facegrep.store._store_row import read_store
 from facegrep.store._verify import Damage
+from facegrep.store._video import Video, VideoFacts, VideoTrack
+from facegrep.store._video_rows import read_video, read_video_facts
 
 __all__ = [
     "ERASE_TIMEOUT_S",
@@ -91,6 +93,9 @@ __all__ = [
     "SampleRow",
     "Store",
     "StoredEntry",
+    "Video",
+    "VideoFacts",
+    "VideoTrack",
     "contradictions",
     "count_changes",
     "count_expired",
@@ -118,6 +123,8 @@ __all__ = [
     "read_entries",
     "read_store",
     "read_tombstones",
+    "read_video",
+    "read_video_facts",
     "require_entity",
     "same_library",
     "unpack_faces",

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from facegrep.store._video import Video
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -32,11 +34,14 @@ class Faces:
         float32 ``(n, FACE_VALUES)``; ``None`` when they came as vectors.
     precision
         Of their embeddings.
+    video
+        Of a video: when and where its faces are seen; the faces are in the order of its tracks.
     """
 
     codes: NDArray[np.int8]
     values: NDArray[np.float32] | None = None
     precision: str | None = None
+    video: Video | None = None
 
 
 class Columns(NamedTuple):

@@ -71,6 +71,8 @@ TABLES: Final = (
         CATALOG, "tombstone", "checksum", "gets the asset's number, never its id", library_key=True
     ),
     Table(CATALOG, "pending_input", "checksum", "the row goes", library_key=True),
+    Table(CATALOG, "video", "checksum", "the row goes", library_key=True),
+    Table(CATALOG, "track", "checksum", "the rows go", library_key=True),
     Table(CATALOG, "erase_journal", "checksum", "names the slots until they are overwritten"),
     Table(CATALOG, "recognition", "checksum", "counts change; its name stays"),
     Table(

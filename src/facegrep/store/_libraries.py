@@ -182,7 +182,7 @@ def write_library(connection: sqlite3.Connection, library: LibraryRow) -> None:
 
 def delete_library(connection: sqlite3.Connection, library: LibraryRow) -> None:
     """Remove a library and all that is below it but its segments."""
-    for table in ("pending_input", "tombstone", "media"):
+    for table in ("track", "video", "pending_input", "tombstone", "media"):
         connection.execute(f"DELETE FROM {table} WHERE library_id = ?", (library.id,))
     connection.execute("DELETE FROM library WHERE id = ?", (library.id,))
 

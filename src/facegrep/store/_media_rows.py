@@ -9,6 +9,7 @@ import numpy as np
 from facegrep.store._assets import MediaRow
 from facegrep.store._checksum import damaged, hash_row, int64, with_checksum
 from facegrep.store._faces import pack_faces
+from facegrep.store._video_rows import delete_videos, insert_videos
 
 if TYPE_CHECKING:
     import sqlite3
@@ -96,6 +97,7 @@ def insert_media(
 ) -> int:
     """Add assets under new ordinals; returns the sum of their hashes."""
     pending = []
+    videos = []
     digest = 0
 
     def values() -> Iterator[tuple[object, ...]]:
@@ -104,6 +106,8 @@ def insert_media(
             if asset.pending is not None:
                 content, is_array = asset.pending
                 pending.append(with_checksum((library.id, ordinal, int(is_array), content)))
+            if asset.faces is not None and asset.faces.video is not None:
+                videos.append((ordinal, asset.faces.video))
             row = (
                 library.id,
                 ordinal,
@@ -125,6 +129,7 @@ def insert_media(
 
     connection.executemany(_INSERT, values())
     connection.executemany("INSERT INTO pending_input VALUES (?, ?, ?, ?, ?)", pending)
+    insert_videos(connection, library.id, videos)
     return digest
 
 
@@ -200,6 +205,9 @@ def set_faces(
         "DELETE FROM pending_input WHERE library_id = ? AND ordinal = ?",
         [(row.library_id, row.ordinal) for row, *_ in rows],
     )
+    for row, faces, *_ in rows:
+        if faces is not None and faces.video is not None:
+            insert_videos(connection, row.library_id, [(row.ordinal, faces.video)])
     return replace_media(connection, changes)
 
 
@@ -217,6 +225,7 @@ def forget_faces(connection: sqlite3.Connection, library: LibraryRow, seq: int) 
 
 def set_no_faces(connection: sqlite3.Connection, seq: int, rows: Sequence[MediaRow]) -> int:
     """Make assets such as were never analysed; as `replace_media`."""
+    delete_videos(connection, rows)
     changes = [
         (
             row,
@@ -242,6 +251,7 @@ def delete_media(
     connection: sqlite3.Connection, library: LibraryRow, seq: int, rows: Sequence[MediaRow]
 ) -> int:
     """Remove assets, leaving a tombstone of each; their ids are free. As `replace_media`."""
+    delete_videos(connection, rows)
     keys = [(row.library_id, row.ordinal) for row in rows]
     for table in ("pending_input", "media"):
         connection.executemany(f"DELETE FROM {table} WHERE library_id = ? AND ordinal = ?", keys)

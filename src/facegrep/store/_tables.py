@@ -54,7 +54,8 @@ _AUDIT: Final = """
 #
 # library.recognition: ids of the recognition libraries that it lists, with commas between. They are
 # random and never used again, so those of libraries that are gone mean nothing. The three tables of
-# recognition prove each other from below: _recognition_rows.py.
+# recognition prove each other from below: _recognition_rows.py; so do media, video and track:
+# _video_rows.py.
 #
 # A block's CRC-32 is that of its bytes once the slots named in erase_journal are zero. So it holds
 # before, while and after they are overwritten, whoever overwrites them.
@@ -169,6 +170,37 @@ CATALOG: Final = Schema(
             checksum INTEGER NOT NULL,
             PRIMARY KEY (library_id, ordinal)
         ) STRICT
+        """,
+        """
+        CREATE TABLE video (
+            library_id INTEGER NOT NULL,
+            ordinal INTEGER NOT NULL,
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            duration_ms INTEGER NOT NULL,
+            analysed_ms INTEGER NOT NULL,
+            truncated TEXT,
+            person_count INTEGER NOT NULL,
+            track_count INTEGER NOT NULL,
+            digest INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (library_id, ordinal)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE track (
+            library_id INTEGER NOT NULL,
+            ordinal INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            person INTEGER NOT NULL,
+            start_ms INTEGER NOT NULL,
+            end_ms INTEGER NOT NULL,
+            face_count INTEGER NOT NULL,
+            face_times_ms BLOB NOT NULL,
+            samples BLOB NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (library_id, ordinal, number)
+        ) STRICT, WITHOUT ROWID
         """,
         """
         CREATE TABLE erase_journal (

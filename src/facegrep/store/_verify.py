@@ -12,6 +12,7 @@ import numpy as np
 from facegrep._errors import FacegrepError, NotFoundError, StoreCorrupt, StoreError
 from facegrep.store import _holdings
 from facegrep.store._acknowledged import NO_HEAD, slots
+from facegrep.store._assets import MediaRow
 from facegrep.store._audit import AuditEntry, read_entries
 from facegrep.store._checksum import checksum
 from facegrep.store._core import StoreCore
@@ -21,6 +22,7 @@ from facegrep.store._recognition_rows import list_all_samples, list_recognition
 from facegrep.store._segment_rows import list_segments, named_segment_files, read_blocks
 from facegrep.store._segments import open_segment_file, read_block
 from facegrep.store._store_row import read_store
+from facegrep.store._video_rows import is_analysed_video, wrong_videos
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -293,6 +295,7 @@ def _wrong_rows(
     """Yield what is wrong with the assets of a library, in words."""
     media = faces = digest = damaged = 0
     places: dict[int, list[tuple[int, int]]] = {}
+    videos: dict[int, int] = {}
     query = f"SELECT {COLUMNS} FROM media WHERE library_id = ? ORDER BY ordinal"
     cursor = connection.execute(query, (library.id,))
     while rows := cursor.fetchmany(_BATCH):
@@ -309,6 +312,8 @@ def _wrong_rows(
             faces += count
             if count:
                 places.setdefault(segment_id, []).append((first_slot, count))
+            if is_analysed_video(stored := MediaRow._make(row)):
+                videos[stored.ordinal] = count
     found.rows += media
     if damaged:
         yield f"{damaged} rows of table media fail their checksum"
@@ -323,6 +328,8 @@ def _wrong_rows(
     gone = connection.execute(query, (library.id,)).fetchone()[0]
     if gone != library.next_ordinal - library.media_count:
         yield f"it has {gone} tombstones, of {library.next_ordinal - library.media_count} deleted"
+    if not damaged:  # else it is not known which are videos
+        yield from wrong_videos(connection, library, videos)
     segments = {segment.id: segment for segment in list_segments(connection, library)}
     for segment_id, taken in places.items():
         yield from _wrong_places(segments.get(segment_id), segment_id, taken)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageFilter
+from tests.video_maker import Actor, Scene, film, still
 from typer.testing import CliRunner, Result
 
 from facegrep.cli._app import app
@@ -342,3 +343,21 @@ def test_a_file_name_that_is_not_text_is_left_out_and_shown(
     assert result["failed"][0]["path"].endswith("photos/\udcff.jpg")
     result = run(own_store, "add", tmp_path / "photos")
     assert "photos/\\udcff.jpg" in "".join(result.stdout.split())
+
+
+def test_a_folder_of_photos_and_videos_is_added_whole(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV (facegrep[video]) is not installed")
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    scene = Scene(0.6, [Actor(PORTRAITS / MACRON, still())], 1)
+    (folder / "talk.mp4").write_bytes(film(scene, width=320, height=180))
+    (folder / "broken.mov").write_bytes(b"not a video")
+    shutil.copy(PORTRAITS / ARDERN, folder / "ardern.jpg")
+    store = tmp_path / "store"
+    added = run_json(store, "add", folder, "-l", "mixed", exit_code=1)
+    assert (added["added"], added["faces"]) == (2, 2)
+    (failed,) = added["failed"]
+    assert failed["path"] == str(folder / "broken.mov")
+    assert "JPEG" not in failed["error"]
+    found = run_json(store, "search", QUERY, "-l", "mixed")
+    assert [hit["media_id"] for hit in found["hits"]] == [str(folder / "talk.mp4")]

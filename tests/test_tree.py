@@ -20,9 +20,9 @@ BELOW: dict[str, set[str]] = {
     "vision": set(),
     "video": {"media", "vision"},
     "store": {"index"},
-    "engine": {"index", "media", "store", "vision"},
+    "engine": {"index", "media", "store", "video", "vision"},
     "_bench": {"index"},
-    "ice": {"engine", "index", "media", "store", "vision"},
+    "ice": {"engine", "index", "media", "store", "video", "vision"},
 }
 INDEX_MODULES = {"_arguments", "_core", "_index", "_names", "_result", "_where"}
 

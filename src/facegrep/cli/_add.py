@@ -1,4 +1,4 @@
-"""``facegrep add``: photos into a library."""
+"""``facegrep add``: photos and videos into a library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from facegrep._errors import FacegrepError, NotFoundError, OperationDeniedError, PictureError
+from facegrep._errors import (
+    FacegrepError,
+    NotFoundError,
+    OperationDeniedError,
+    PictureError,
+    VideoError,
+)
 from facegrep.cli._durations import read_duration, show_duration
 from facegrep.cli._opening import actor
 from facegrep.cli._options import (
@@ -30,19 +36,25 @@ from facegrep.cli._options import (
     StoreOption,
     read_fields,
 )
-from facegrep.cli._output import console, counted, show_json, show_note, show_table
+from facegrep.cli._output import console, counted, printable, show_json, show_note, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from facegrep import Engine
-    from facegrep.engine import AddManyResult
+    from facegrep.engine import AddManyResult, VideoProgress
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp"})
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
+    | {".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"}
+)
 
 
 def add(
-    paths: Annotated[list[str], typer.Argument(metavar="PATHS", help="Photos and folders.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATHS", help="Photos, videos and folders.")
+    ],
     store: StoreOption = None,  # type: ignore[assignment]
     library: LibraryOption = DEFAULT_LIBRARY,
     field: FieldOption = None,
@@ -59,13 +71,14 @@ def add(
     precision: PrecisionOption = "fp32",
     as_json: JsonOption = False,
 ) -> None:
-    """Add photos and folders of photos to a library.
+    """Add photos, videos and folders of them to a library.
 
-    A photo's MediaId is its path as given, so `facegrep add holiday/` from another folder, or
-    with an absolute path, adds other media. The same photo under the same id again changes
-    nothing. Of folders, files that are named like pictures are taken, hidden ones are not.
+    A file's MediaId is its path as given, so `facegrep add holiday/` from another folder, or
+    with an absolute path, adds other media. The same file under the same id again changes
+    nothing. Of folders, files that are named like pictures or videos are taken, hidden ones are
+    not. Videos need the extra `video` (PyAV).
 
-    A library that does not exist is created. A photo that cannot be read is left out and listed
+    A library that does not exist is created. A file that cannot be read is left out and listed
     at the end, and the exit code is 1; the others are added.
 
     [bold]Examples[/bold]
@@ -118,7 +131,7 @@ def add(
 
 def _reason(error: FacegrepError) -> str:
     """Say what is wrong, without the name that stands beside it."""
-    return error.reason if isinstance(error, PictureError) else str(error)
+    return error.reason if isinstance(error, (PictureError, VideoError)) else str(error)
 
 
 def _find(paths: list[str]) -> tuple[list[Path], list[tuple[str, str]]]:
@@ -143,7 +156,7 @@ def _find(paths: list[str]) -> tuple[list[Path], list[tuple[str, str]]]:
         files = list(_walk(path, refuse))
         found.update(dict.fromkeys(files))
         if not files and len(failed) == refused_before:
-            failed.append((text, "a folder without pictures"))
+            failed.append((text, "a folder without pictures and videos"))
     return list(found), failed
 
 
@@ -151,7 +164,8 @@ def _walk(folder: Path, refuse: Callable[[OSError], None]) -> Iterator[Path]:
     for here, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            suffix = Path(name).suffix.lower()
+            if not name.startswith(".") and suffix in SUFFIXES | VIDEO_SUFFIXES:
                 yield Path(here) / name
 
 
@@ -183,20 +197,36 @@ def add_files(
         {
             "media_id": path.as_posix(),
             "source": path,
+            # By the first bytes; but of a broken video it is not said that it is no picture.
+            "media_type": "video" if path.suffix.lower() in VIDEO_SUFFIXES else None,
             "fields": fields,
             "namespace": namespace,
         }
         for path in paths
     ]
-    columns = (TextColumn("adding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     terminal = console(stderr=True)
     with Progress(
         *columns, console=terminal, transient=True, disable=not terminal.is_terminal
     ) as bar:
-        task = bar.add_task("", total=len(items))
+        task = bar.add_task("adding", total=len(items))
+        finished = 0
+
+        def on_file(done: int, _: int | None) -> None:
+            nonlocal finished
+            finished = done
+            bar.update(task, completed=done, description="adding")
+
+        def on_video(media_id: str, step: VideoProgress) -> None:
+            share = step.time_ms / step.duration_ms if step.duration_ms else 0.0
+            name = printable(media_id.rpartition("/")[2])
+            bar.update(task, completed=finished + min(share, 1.0), description=f"looking at {name}")
+
         return engine.add_many(
-            library,
-            items,
-            progress=lambda done, _: bar.update(task, completed=done),
-            on_error="collect",
+            library, items, progress=on_file, video_progress=on_video, on_error="collect"
         )

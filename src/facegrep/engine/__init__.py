@@ -33,7 +33,8 @@ from facegrep.engine._results import (
 )
 from facegrep.engine._upkeep import BackupReport, CompactReport, VerifyReport
 from facegrep.engine._view import DEFAULT_LIBRARY
-from facegrep.store import Damage, Receipt, SampleMatch
+from facegrep.store import Damage, Receipt, SampleMatch, VideoFacts
+from facegrep.video import VideoProgress
 
 __all__ = [
     "DEFAULT_LIBRARY",
@@ -66,5 +67,7 @@ __all__ = [
     "SearchResult",
     "StoredFace",
     "VerifyReport",
+    "VideoFacts",
+    "VideoProgress",
     "open",
 ]

@@ -1,41 +1,50 @@
-"""Adding pictures: one, or many."""
+"""Adding pictures and videos: one, or many."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Literal
 
 from facegrep._arguments import check_choice, check_iterable
-from facegrep._errors import AlreadyExistsError, FacegrepError, InvalidArgumentError
+from facegrep._errors import (
+    AlreadyExistsError,
+    FacegrepError,
+    InvalidArgumentError,
+    MissingExtraError,
+)
 from facegrep._names import check_library_name
-from facegrep.engine._analysis import Work, analyse
+from facegrep.engine._analysis import analyse
 from facegrep.engine._group import Group
 from facegrep.engine._items import (
+    CheckedItem,
     Item,
     ReadItem,
+    ReadVideo,
     check_item,
-    faces_of,
-    item_of,
     read_item,
+    read_video_item,
     stored_faces,
 )
 from facegrep.engine._media import MediaOperations
 from facegrep.engine._results import AddManyResult, AddResult
 from facegrep.engine._view import require_model
-from facegrep.store import Job, find_identities, now_ms
+from facegrep.engine._works import analysed, looked_at, runs, works
+from facegrep.store import find_identities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Mapping
 
+    from facegrep.engine._analysis import Work
     from facegrep.engine._results import MediaType
     from facegrep.media._picture import PictureSource
-    from facegrep.store import LibraryRow, NewAsset
-    from facegrep.vision import Analysis, FaceAnalyzer
+    from facegrep.store import LibraryRow
+    from facegrep.video import VideoProgress
+    from facegrep.vision import FaceAnalyzer, RefusedFace
 
 
 class IngestOperations(MediaOperations):
-    """The Engine's ways to add pictures."""
+    """The Engine's ways to add pictures and videos."""
 
     def add(
         self,
@@ -43,14 +52,15 @@ class IngestOperations(MediaOperations):
         *,
         media_id: str,
         source: PictureSource,
-        media_type: MediaType = "image",
+        media_type: MediaType | None = None,
         namespace: str | None = None,
         fields: Mapping[str, int | str | None] | None = None,
         utc_create_ms: int | None = None,
         title: str | None = None,
         origin: str | None = None,
+        progress: Callable[[VideoProgress], None] | None = None,
     ) -> AddResult:
-        """Add a picture; durable when this returns.
+        """Add a picture or a video; durable when this returns.
 
         While the library's face index is not active it is stored and not analysed.
 
@@ -62,10 +72,11 @@ class IngestOperations(MediaOperations):
             Unique in the library: 1 to 512 bytes of UTF-8 without control or direction-changing
             characters.
         source
-            A path, encoded bytes, a binary file object, or an RGB array (uint8). Of a path the
-            absolute path is kept, of the others nothing once they are analysed.
+            A path, encoded bytes, a binary file object, or an RGB array (uint8); of a video a path
+            or bytes. Of a path the absolute path is kept, of the others nothing once they are
+            analysed.
         media_type
-            ``"image"``.
+            ``"image"`` or ``"video"``; by default what the first bytes say.
         namespace
             An attribute of the asset, not part of its key; a name as `media_id`.
         fields
@@ -76,19 +87,26 @@ class IngestOperations(MediaOperations):
             Text of up to 4096 bytes.
         origin
             Kept as the asset's source instead: the path or URL where `source` came from.
+        progress
+            Of a video, called in this thread about once for each frame looked at. What it raises
+            ends the call; nothing is added.
 
         Returns
         -------
         AddResult
-            Its faces, those refused and why. Adding the same asset again (content, type,
-            namespace, fields, a given time) writes nothing and says so.
+            Its faces, those refused and why; of a video how many people appear in it. Adding the
+            same asset again (content, type, namespace, fields, a given time) writes nothing and
+            says so.
 
         Raises
         ------
         NotFoundError
             No such library.
-        PictureError
-            The picture cannot be read. One without a face is stored, with none.
+        PictureError, VideoError
+            It cannot be read. One without a face is stored, with none. Of a video that is damaged
+            from some point on, what came before is stored; ``result.video.truncated`` says so.
+        MissingExtraError
+            A video, and PyAV (``facegrep[video]``) is not installed.
         AlreadyExistsError
             The id is taken by another asset.
         InvalidArgumentError
@@ -112,7 +130,11 @@ class IngestOperations(MediaOperations):
         store = self._writable
         row = self._find(library)
         analyzer = self._analyzer_for_adding(row)
-        read = read_item(checked, analysed=analyzer is not None)
+        read: ReadItem | ReadVideo
+        if checked.is_video:
+            read = read_video_item(checked, analysed=analyzer is not None)
+        else:
+            read = read_item(checked, analysed=analyzer is not None)
         with store.catalog.read() as connection:
             stored = find_identities(connection, row, [media_id]).get(media_id)
         asset = read.asset(None, None)
@@ -120,20 +142,26 @@ class IngestOperations(MediaOperations):
             if not asset.is_same(stored):
                 raise AlreadyExistsError(asset.describe_conflict(stored))
             return self._same_again(library, media_id)
-        analysis = None if analyzer is None else analyzer.analyze([read.picture.pixels])[0]
-        asset = _analysed(read, analyzer, analysis)
+        refused: tuple[RefusedFace, ...] = ()
+        if analyzer is not None and isinstance(read, ReadVideo):
+            asset = looked_at(read, analyzer, progress)
+        elif analyzer is not None and isinstance(read, ReadItem):
+            (analysis,) = analyzer.analyze([read.picture.pixels])
+            asset, refused = analysed(read, analyzer, analysis), analysis.refused
         (added,) = store.add(row, [asset], stop_at_conflict=True, actor=self._actor)
         if isinstance(added, FacegrepError):
             raise added
         if not added:  # somebody added the same meanwhile
             return self._same_again(library, media_id)
+        faces = asset.faces
         return AddResult(
             media_id=media_id,
             added=True,
-            faces=() if asset.faces is None else stored_faces(asset.faces),
-            refused=() if analysis is None else analysis.refused,
-            analysed=analysis is not None,
+            faces=() if faces is None else stored_faces(faces),
+            refused=refused,
+            analysed=faces is not None,
             provider=None if analyzer is None else analyzer.provider,
+            video=None if faces is None or faces.video is None else faces.video.facts,
         )
 
     def add_many(
@@ -142,9 +170,13 @@ class IngestOperations(MediaOperations):
         items: Iterable[Item | Mapping[str, object]],
         *,
         progress: Callable[[int, int | None], None] | None = None,
+        video_progress: Callable[[str, VideoProgress], None] | None = None,
         on_error: Literal["raise", "collect"] = "raise",
     ) -> AddManyResult:
-        """Add many pictures: reading, detecting and embedding overlap; commits come in groups.
+        """Add many pictures and videos.
+
+        Of pictures reading, detecting and embedding overlap, and commits come in groups. Videos
+        are analysed one by one, each with all cores, and each is a commit.
 
         Parameters
         ----------
@@ -156,6 +188,9 @@ class IngestOperations(MediaOperations):
         progress
             Called in this thread after each commit with the number of items done, and how many
             there are or ``None``.
+        video_progress
+            Called in this thread while a video is analysed, with its media id; what it raises ends
+            the call.
         on_error
             ``"raise"``: the first bad item raises; what came before it is stored, what comes after
             it is not. ``"collect"``: bad items are left out and returned.
@@ -181,21 +216,50 @@ class IngestOperations(MediaOperations):
         total = len(items) if isinstance(items, Sized) else None
         group = Group(store, row, on_error, progress, total, action="add_many", actor=self._actor)
         analyzer = self._analyzer_for_adding(row)
-        works = _works(items, analysed=analyzer is not None)
-        provider = None
+        looked = False
         try:
-            for work in analyse(works, analyzer, functools.partial(self._select_new, row)):
-                if work.error is not None:
-                    group.refuse(work.media_id, work.error)
-                elif work.result is not None:
-                    group.take(_analysed(work.result, analyzer, work.analysis))
-                if analyzer is not None and work.analysis is not None:
-                    provider = analyzer.provider
+            for run in runs(works(items, analysed=analyzer is not None)):
+                if isinstance(run, CheckedItem):
+                    looked |= self._take_video(group, row, run, analyzer, video_progress)
+                    continue
+                for work in analyse(run, analyzer, functools.partial(self._select_new, row)):
+                    if work.error is not None:
+                        group.refuse(work.media_id, work.error)
+                    elif work.result is not None:
+                        group.take(analysed(work.result, analyzer, work.analysis))
+                    looked |= work.analysis is not None
             group.commit()
         except FacegrepError as error:
             group.tell(error)
             raise
-        return group.result(provider)
+        return group.result(analyzer.provider if analyzer is not None and looked else None)
+
+    def _take_video(
+        self,
+        group: Group,
+        library: LibraryRow,
+        checked: CheckedItem,
+        analyzer: FaceAnalyzer | None,
+        progress: Callable[[str, VideoProgress], None] | None,
+    ) -> bool:
+        """Put a video into a commit of its own; whether it was analysed."""
+        group.commit()  # pictures do not wait for a film
+        media_id = checked.media_id
+        with self._store.catalog.read() as connection:
+            is_new = media_id not in find_identities(connection, library, [media_id])
+        looks = is_new and analyzer is not None
+        try:
+            read = read_video_item(checked, analysed=analyzer is not None)
+            asset = read.asset(None, None)
+            if looks and analyzer is not None:
+                of_it = None if progress is None else functools.partial(progress, media_id)
+                asset = looked_at(read, analyzer, of_it)
+        except (InvalidArgumentError, MissingExtraError) as error:
+            group.refuse(media_id, error)
+            return False
+        group.take(asset)
+        group.commit()
+        return looks
 
     def _analyzer_for_adding(self, library: LibraryRow) -> FaceAnalyzer | None:
         """Return what analyses pictures now; ``None`` while the face index is not active."""
@@ -210,6 +274,7 @@ class IngestOperations(MediaOperations):
             faces=media.faces,
             refused=(),
             analysed=media.job is not None and media.job.status == "Success",
+            video=media.video,
         )
 
     def _select_new(self, library: LibraryRow, batch: list[Work[ReadItem]]) -> None:
@@ -219,37 +284,3 @@ class IngestOperations(MediaOperations):
             stored = find_identities(connection, library, named)
         for work in batch:
             work.wanted = work.media_id not in stored
-
-
-def _works(
-    items: Iterable[Item | Mapping[str, object]], *, analysed: bool
-) -> Iterator[Work[ReadItem]]:
-    for value in items:
-        work: Work[ReadItem]
-        try:
-            checked = check_item(item_of(value))
-            read = functools.partial(read_item, checked, analysed=analysed)
-            work = Work(checked.media_id, read)
-        except InvalidArgumentError as error:
-            work = Work(_named(value), _unread, error=error)
-        yield work
-
-
-def _named(value: object) -> str:
-    """Return the id that a refused item gives, as far as it gives one."""
-    if isinstance(value, Mapping):
-        media_id = value.get("media_id")
-    else:
-        media_id = getattr(value, "media_id", None)
-    return media_id if isinstance(media_id, str) else ""
-
-
-def _unread() -> ReadItem:
-    raise InvalidArgumentError("an item that was refused is not read")
-
-
-def _analysed(read: ReadItem, analyzer: FaceAnalyzer | None, analysis: Analysis | None) -> NewAsset:
-    if analyzer is None or analysis is None:
-        return read.asset(None, None)
-    faces = faces_of(analysis, analyzer.dim, analyzer.precision)
-    return read.asset(faces, Job("Success", read.checked.submit_ms, now_ms()))

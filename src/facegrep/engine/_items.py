@@ -1,4 +1,4 @@
-"""One picture asset to be added: checked, read, analysed, ready for the store."""
+"""One asset to be added, a picture or a video: checked, read, analysed, ready for the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from facegrep._names import (
     check_text,
 )
 from facegrep.engine._results import StoredFace
-from facegrep.media import MAX_BYTES, read_picture
+from facegrep.engine._videos import VideoContent
+from facegrep.media import MAX_BYTES, kind_of, read_picture
 from facegrep.store import FACE_VALUES, Columns, Faces, Job, NewAsset, now_ms
 from facegrep.vision import Box
 
@@ -40,7 +41,7 @@ class Item:
 
     media_id: str
     source: PictureSource = field(repr=False)
-    media_type: MediaType = "image"
+    media_type: MediaType | None = None
     namespace: str | None = None
     fields: Mapping[str, int | str | None] | None = None
     utc_create_ms: int | None = None
@@ -53,7 +54,7 @@ _NAMES: Final = frozenset(each.name for each in fields(Item))
 
 @dataclass(frozen=True, slots=True)
 class CheckedItem:
-    """An item whose every value but its picture is known to be good; checked at `submit_ms`."""
+    """An item whose every value but its content is known to be good; checked at `submit_ms`."""
 
     media_id: str
     source: PictureSource = field(repr=False)
@@ -63,6 +64,33 @@ class CheckedItem:
     title: str | None
     origin: str | None
     submit_ms: int
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video; else it is a picture."""
+        return self.columns.media_type == "video"
+
+    def asset(
+        self,
+        sha256: bytes,
+        source: str | None,
+        faces: Faces | None,
+        job: Job | None,
+        pending: tuple[bytes, bool] | None,
+    ) -> NewAsset:
+        """Return it as the store takes it, with its content's hash and where that is."""
+        return NewAsset(
+            media_id=self.media_id,
+            columns=self.columns,
+            utc_create_ms=self.utc_create_ms,
+            utc_was_given=self.utc_was_given,
+            content_sha256=sha256,
+            title=self.title,
+            source=self.origin or source,
+            faces=faces,
+            job=job,
+            pending=pending,
+        )
 
 
 def item_of(value: Item | Mapping[str, object]) -> Item:
@@ -88,7 +116,7 @@ def item_of(value: Item | Mapping[str, object]) -> Item:
 
 
 def check_item(item: Item) -> CheckedItem:
-    """Check all but the picture.
+    """Check all but the content, of which only the first bytes are looked at, for its type.
 
     Raises
     ------
@@ -96,12 +124,7 @@ def check_item(item: Item) -> CheckedItem:
         Names the argument.
     """
     media_id = check_name(item.media_id, "media_id")
-    media_type: object = item.media_type  # whatever the caller gave
-    if not isinstance(media_type, str) or media_type != "image":
-        raise InvalidArgumentError(
-            f"media_type: expected 'image', got {shown(media_type)}; of videos and audio only "
-            "vectors can be added (add_vectors)"
-        )
+    media_type = _media_type(item)
     custom = check_fields(item.fields)
     given_ms = check_int64(item.utc_create_ms, "utc_create_ms")
     submit_ms = now_ms()
@@ -109,7 +132,7 @@ def check_item(item: Item) -> CheckedItem:
         media_id=media_id,
         source=item.source,
         columns=Columns(
-            "image",
+            media_type,
             check_optional_name(item.namespace, "namespace"),
             custom.get("intField1"),  # type: ignore[arg-type]  # check_fields tells them apart
             custom.get("strField1"),  # type: ignore[arg-type]
@@ -123,6 +146,18 @@ def check_item(item: Item) -> CheckedItem:
     )
 
 
+def _media_type(item: Item) -> str:
+    given: object = item.media_type  # whatever the caller gave
+    if given is None:
+        return kind_of(item.source)
+    if not isinstance(given, str) or given not in ("image", "video"):
+        raise InvalidArgumentError(
+            f"media_type: expected 'image', 'video' or None, got {shown(given)}; of audio only "
+            "vectors can be added (add_vectors)"
+        )
+    return given
+
+
 @dataclass(frozen=True, slots=True)
 class ReadItem:
     """An item and its picture."""
@@ -133,19 +168,37 @@ class ReadItem:
 
     def asset(self, faces: Faces | None, job: Job | None) -> NewAsset:
         """Return it as the store takes it."""
-        checked = self.checked
-        return NewAsset(
-            media_id=checked.media_id,
-            columns=checked.columns,
-            utc_create_ms=checked.utc_create_ms,
-            utc_was_given=checked.utc_was_given,
-            content_sha256=self.picture.sha256,
-            title=checked.title,
-            source=checked.origin or self.picture.source,
-            faces=faces,
-            job=job,
-            pending=self.pending,
-        )
+        picture = self.picture
+        return self.checked.asset(picture.sha256, picture.source, faces, job, self.pending)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadVideo:
+    """An item and its video."""
+
+    checked: CheckedItem
+    video: VideoContent
+    pending: tuple[bytes, bool] | None = field(repr=False)
+
+    def asset(self, faces: Faces | None, job: Job | None) -> NewAsset:
+        """Return it as the store takes it."""
+        video = self.video
+        return self.checked.asset(video.sha256, video.path, faces, job, self.pending)
+
+
+def read_video_item(checked: CheckedItem, *, analysed: bool) -> ReadVideo:
+    """Read an item's video as far as its hash, and keep bytes where they must wait.
+
+    Raises
+    ------
+    VideoError
+        It cannot be read.
+    """
+    video = VideoContent.read(checked.source)
+    pending = None
+    if not analysed and isinstance(video.source, bytes):
+        pending = video.source, False
+    return ReadVideo(checked, video, pending)
 
 
 def read_item(checked: CheckedItem, *, analysed: bool) -> ReadItem:

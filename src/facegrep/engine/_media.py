@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Literal
 
 from facegrep._arguments import check_count
@@ -21,6 +22,7 @@ from facegrep.store import (
     find_media,
     list_media,
     read_asset_codes,
+    read_video_facts,
     unpack_faces,
 )
 from facegrep.vision import Box
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facegrep.engine._results import MediaType
-    from facegrep.store import LibraryRow, MediaRow
+    from facegrep.store import LibraryRow, MediaRow, VideoFacts
 
 
 class MediaOperations(EngineCore):
@@ -66,7 +68,7 @@ class MediaOperations(EngineCore):
                 raise NotFoundError("media", media_id)
             folder = store.vectors.folder
             codes = read_asset_codes(connection, folder, row, [found])[0] if vectors else None
-            return _media_of(found, codes)
+            return _media_of(found, codes, read_video_facts(connection, row, found))
 
         return store.read_library(self._account, library, read)
 
@@ -101,10 +103,11 @@ class MediaOperations(EngineCore):
 
         def read(connection: sqlite3.Connection, row: LibraryRow) -> list[Media]:
             found = list_media(connection, row, after, count)
+            videos = [read_video_facts(connection, row, one) for one in found]
             if not vectors:
-                return [_media_of(one, None) for one in found]
+                return list(map(_media_of, found, itertools.repeat(None), videos))
             codes = read_asset_codes(connection, store.vectors.folder, row, found)
-            return list(map(_media_of, found, codes))
+            return list(map(_media_of, found, codes, videos))
 
         return store.read_library(self._account, library, read)
 
@@ -178,7 +181,7 @@ class MediaOperations(EngineCore):
         return self._writable.delete(self._find(library), checked, actor=self._actor)
 
 
-def _media_of(row: MediaRow, codes: NDArray[np.int8] | None) -> Media:
+def _media_of(row: MediaRow, codes: NDArray[np.int8] | None, video: VideoFacts | None) -> Media:
     fields: dict[str, int | str] = {
         name: value
         for name, value in (
@@ -213,6 +216,7 @@ def _media_of(row: MediaRow, codes: NDArray[np.int8] | None) -> Media:
         content_sha256=row.content_sha256.hex(),
         faces=faces,
         job=_job_of(row),
+        video=video,
     )
 
 

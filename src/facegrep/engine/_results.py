@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from facegrep._errors import FacegrepError
     from facegrep._result import Plan
-    from facegrep.store import Answer
+    from facegrep.store import Answer, VideoFacts
     from facegrep.vision import Box, Quality, RefusedFace
 
 FaceIndexStatus: TypeAlias = Literal["active", "deactive"] | None
@@ -85,11 +85,13 @@ class StoredFace:
     Attributes
     ----------
     face_no
-        0, 1, ... in the order of adding; of a picture the largest face is 0.
+        0, 1, ... in the order of adding; of a picture the largest face is 0. Of a video a few
+        faces are kept for each appearance of a person, appearance by appearance, best first.
     box
         Where it is, in px of the upright original, or ``None`` when it came as a vector.
     score
-        The detector's score, or ``None`` when it came as a vector.
+        The detector's score, of a video the face's quality (0..1); ``None`` when it came as a
+        vector.
     precision
         Of the embedding: ``"fp32"`` or ``"int8"``; ``None`` when it came as a vector.
     code
@@ -129,6 +131,8 @@ class Media:
         In the order of ``face_no``.
     job
         Its analysis; ``None`` when none was asked for since the face index was last made.
+    video
+        Of a video that is analysed: its size and length, how far it was looked at, its people.
     """
 
     media_id: str
@@ -141,6 +145,7 @@ class Media:
     content_sha256: str
     faces: tuple[StoredFace, ...]
     job: IndexJob | None
+    video: VideoFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,8 @@ class AddResult:
         an asset that was there already and whose analysis failed.
     provider
         What ran the model, as its session says; ``None`` when this call analysed nothing.
+    video
+        Of a video that is analysed: its size and length, how far it was looked at, its people.
     """
 
     media_id: str
@@ -166,6 +173,7 @@ class AddResult:
     refused: tuple[RefusedFace, ...]
     analysed: bool
     provider: str | None = None
+    video: VideoFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,12 @@ REQUEST_ID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
 INDEX_INFO = [{"IndexType": str, "IndexStatus": str, "IndexReadiness": str}]
 LIBRARY = {"SearchLibName": str, "Status": str, "IndexInfo": INDEX_INFO, "SearchLibConfig": str}
 JOB = {"GmtSubmit": str, "GmtFinish": str, "IndexType": str, "Status": str}
+TRACK_POINT = {"Timestamp": float, "BoxPosition": dict.fromkeys("XYWH", int)}
+CLIP = {
+    "Score": float,
+    "Category": str,
+    "OccurrencesInfos": [{"StartTime": float, "EndTime": float, "TrackData": [TRACK_POINT]}],
+}
 # What each reply adds to RequestId, Success and Code, in the order of a library's life.
 SHAPES: dict[str, dict[str, Any]] = {
     "CreateSearchLib": {"SearchLibName": str},
@@ -44,6 +50,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "UpdateMediaToSearchLib": {"MediaId": str},
     "QueryMediaIndexJob": {"IndexJobInfoList": [JOB]},
     "SearchMediaByFace": {"MediaInfoList": [{"MediaId": str}], "Total": int},
+    "SearchMediaClipByFace": {"MediaClipList": [CLIP], "Total": int},
     "DeleteMediaFromSearchLib": {"MediaId": str},
     "DropSearchIndex": {},
     "DropSearchLib": {},
@@ -117,7 +124,7 @@ def test_every_reply_has_the_shape_of_the_contract(call: Call) -> None:
 
 
 def test_an_unknown_action_is_not_found(call: Call) -> None:
-    for action in ("SearchMedia", "searchmediabyface", "", "Request", "SearchMediaClipByFace"):
+    for action in ("SearchMedia", "searchmediabyface", "", "Request", "SearchMediaClip"):
         with refused(404, "InvalidAction.NotFound"):
             call(action)
 

@@ -156,6 +156,7 @@ def test_every_parameter_of_the_contract_is_read() -> None:
     assert {action.__name__: " ".join(parameters(action)) for action in ACTIONS} == {
         "SearchMediaByFace": "PersonImageUrl FaceSearchToken SearchLibName MediaType Namespace "
         "CustomFilters UtcCreate EntityId PageNo PageSize",
+        "SearchMediaClipByFace": "MediaId FaceSearchToken SearchLibName EntityId PageNo PageSize",
         "CreateSearchLib": "SearchLibName SearchLibConfig",
         "AlterSearchLib": "SearchLibName SearchLibConfig",
         "QuerySearchLib": "SearchLibName",

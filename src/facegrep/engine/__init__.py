@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from facegrep.engine._audit import AuditEntry, AuditReport
+from facegrep.engine._clip_results import Clip, ClipResult, Occurrence
 from facegrep.engine._engine import Engine, open
 from facegrep.engine._erasure import ErasePlan
 from facegrep.engine._items import Item
@@ -45,6 +46,8 @@ __all__ = [
     "AuditEntry",
     "AuditReport",
     "BackupReport",
+    "Clip",
+    "ClipResult",
     "CompactReport",
     "Damage",
     "Engine",
@@ -57,6 +60,7 @@ __all__ = [
     "Item",
     "Library",
     "Media",
+    "Occurrence",
     "Page",
     "QueryPhoto",
     "Receipt",

@@ -10,6 +10,7 @@ from facegrep._arguments import check_choice, shown
 from facegrep._errors import AlreadyExistsError, InvalidArgumentError
 from facegrep._names import check_name
 from facegrep.engine._audit import AuditOperations
+from facegrep.engine._clips import ClipOperations
 from facegrep.engine._erasure import ErasureOperations
 from facegrep.engine._face_index import IndexingOperations
 from facegrep.engine._ingest import IngestOperations
@@ -40,6 +41,7 @@ class Engine(
     IngestOperations,
     VectorOperations,
     IndexingOperations,
+    ClipOperations,
     RecognitionOperations,
     ErasureOperations,
     UpkeepOperations,

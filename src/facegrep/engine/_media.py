@@ -207,7 +207,7 @@ def _media_of(row: MediaRow, codes: NDArray[np.int8] | None, video: VideoFacts |
     )
     return Media(
         media_id=row.media_id,
-        media_type=_media_type(row.media_type),
+        media_type=media_type_of(row.media_type),
         namespace=row.namespace,
         fields=fields,
         utc_create_ms=row.utc_create_ms,
@@ -233,7 +233,8 @@ def _job_of(row: MediaRow) -> IndexJob | None:
     return IndexJob(status, row.job_submit_ms, row.job_finish_ms, row.job_error)
 
 
-def _media_type(text: str) -> MediaType:
+def media_type_of(text: str) -> MediaType:
+    """Return a media type as it is typed."""
     if text == "video":
         return "video"
     return "audio" if text == "audio" else "image"

@@ -129,13 +129,13 @@ class SearchOperations(EngineCore):
             audited = bool(read_store(connection).search_audit)
         if audited:
             self._store.require_auditable()
-        _require_active(row)
+        require_active(row)
         rule = threshold_rule(row, threshold, self._shared.manifest)
         calibration = self._shared.calibration(row.model)
         query = self._query(row, picture, vector, entity)
 
         def search(now: LibraryRow, index: LibraryIndex | None) -> _Found:
-            _require_active(now)
+            require_active(now)
             if index is None or now.dim != row.dim or now.model != row.model:
                 raise ModelMismatchError(
                     f"library {library!r} was replaced meanwhile; search again"
@@ -244,7 +244,8 @@ class SearchOperations(EngineCore):
         return picture_query(analyzer, picture)
 
 
-def _require_active(library: LibraryRow) -> None:
+def require_active(library: LibraryRow) -> None:
+    """Refuse a search of a library whose face index is not active."""
     if library.face_index != "active":
         raise OperationDeniedError(
             f"the face index of library {library.name!r} is "

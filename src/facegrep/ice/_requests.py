@@ -103,6 +103,17 @@ class SearchMediaByFace(Request, frozen=True):
     page_size: PageSize = 10
 
 
+class SearchMediaClipByFace(Request, frozen=True):
+    """Find where in one of the media the person of an earlier search is."""
+
+    media_id: MediaId
+    face_search_token: Token
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
+    entity_id: OptionalName = None
+    page_no: PageNo = 1
+    page_size: PageSize = 10
+
+
 class CreateSearchLib(Request, frozen=True):
     """Make a library, without an index."""
 

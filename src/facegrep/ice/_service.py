@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from facegrep.ice import _libraries, _media, _recognition, _requests, _search
+from facegrep.ice import _clips, _libraries, _media, _recognition, _requests, _search
 from facegrep.ice._context import Context, Reply
 from facegrep.ice._errors import IceError, new_request_id, translate
 from facegrep.ice._sources import Fetcher, Sources
@@ -21,6 +21,7 @@ _ACTIONS: dict[str, tuple[type[_requests.Request], _Handler]] = {
     kind.__name__: (kind, handler)
     for kind, handler in (
         (_requests.SearchMediaByFace, _search.search_media_by_face),
+        (_requests.SearchMediaClipByFace, _clips.search_media_clip_by_face),
         (_requests.CreateSearchLib, _libraries.create_search_lib),
         (_requests.AlterSearchLib, _libraries.alter_search_lib),
         (_requests.QuerySearchLib, _libraries.query_search_lib),

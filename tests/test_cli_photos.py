@@ -361,3 +361,13 @@ def test_a_folder_of_photos_and_videos_is_added_whole(tmp_path: Path) -> None:
     assert "JPEG" not in failed["error"]
     found = run_json(store, "search", QUERY, "-l", "mixed")
     assert [hit["media_id"] for hit in found["hits"]] == [str(folder / "talk.mp4")]
+
+
+def test_an_insert_from_the_command_line_is_analysed_when_it_ends(tmp_path: Path) -> None:
+    url = (PORTRAITS / MACRON).as_uri()
+    words = ("MediaId=m", f"Input={url}", "MediaType=image")
+    files = ("--files", PORTRAITS)
+    reply = run(tmp_path / "store", "call", "InsertMediaToSearchLib", *words, *files)
+    assert reply.exit_code == 0, reply.output
+    found = run_json(tmp_path / "store", "search", QUERY)
+    assert [hit["media_id"] for hit in found["hits"]] == ["m"]

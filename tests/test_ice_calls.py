@@ -49,6 +49,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "InsertMediaToSearchLib": {"MediaId": str},
     "UpdateMediaToSearchLib": {"MediaId": str},
     "QueryMediaIndexJob": {"IndexJobInfoList": [JOB]},
+    "SearchIndexJobRerun": {"Data": {"MediaIdsNoExist": [str]}},
     "SearchMediaByFace": {"MediaInfoList": [{"MediaId": str}], "Total": int},
     "SearchMediaClipByFace": {"MediaClipList": [CLIP], "Total": int},
     "DeleteMediaFromSearchLib": {"MediaId": str},
@@ -63,6 +64,7 @@ GOOD = {
     "SearchLibConfig": '{"faceGroupIds":""}',
     "Input": MACRON,
     "MediaId": "m",
+    "MediaIds": "m,gone",
     "MediaType": "image",
     "MsgBody": '{"title":"a"}',
     "PersonImageUrl": MACRON,
@@ -73,7 +75,10 @@ Call = Callable[..., dict[str, Any]]
 
 def caller(service: Service) -> Call:
     def call(action: str, **changed: str) -> dict[str, Any]:
-        return service.call(action, GOOD | changed)
+        reply = service.call(action, GOOD | changed)
+        if action == "InsertMediaToSearchLib":
+            assert service._context.engine.wait_for_jobs(timeout_s=60)
+        return reply
 
     return call
 

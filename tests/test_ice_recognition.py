@@ -321,7 +321,7 @@ def test_no_parameters_raise_anything_but_an_ice_error(
 
 
 @pytest.fixture
-def press(call: Call, lib_id: str) -> dict[str, str]:
+def press(call: Call, lib_id: str, engine: facegrep.Engine) -> dict[str, str]:
     """Two people, and a search library of photos of three that lists them."""
     him = person(call, lib_id, "Emmanuel Macron", MACRON_LATER)
     her = person(call, lib_id, "Jacinda Ardern", ARDERN_LATER)
@@ -336,6 +336,7 @@ def press(call: Call, lib_id: str) -> dict[str, str]:
             MediaId=photo.parent.name,
             MediaType="image",
         )
+    assert engine.wait_for_jobs(timeout_s=60)
     return {"him": him, "her": her}
 
 

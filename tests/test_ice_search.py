@@ -114,6 +114,7 @@ def test_the_media_of_the_person_are_found_and_no_others(engine: facegrep.Engine
             "MediaType": "image",
         }
         assert service.call("InsertMediaToSearchLib", params)["MediaId"] == photo.stem
+    assert engine.wait_for_jobs(timeout_s=60)
     reply = service.call(
         "SearchMediaByFace",
         {

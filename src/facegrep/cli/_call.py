@@ -35,7 +35,8 @@ def call(
 
     `KEY=@FILE` takes the value from a file: a text file as it is (without a last line end), a
     picture as a data: URL. `KEY=@@TEXT` is a value that begins with @. The network is off: URLs
-    are data: or file:. An error reply is printed too, and the exit code is 1.
+    are data: or file:. An error reply is printed too, and the exit code is 1. After an insert or a
+    rerun the command ends when the analysis is done.
 
     [bold]Examples[/bold]
 
@@ -54,6 +55,8 @@ def call(
         service = Service(engine, files=tuple(files or [Path.cwd()]))
         try:
             show_json(service.call(action, request))
+            if action in ("InsertMediaToSearchLib", "SearchIndexJobRerun"):
+                engine.wait_for_jobs()  # they would end with this process
         except IceError as error:
             show_json(error.to_reply())
             raise typer.Exit(1) from error

@@ -34,7 +34,7 @@ from facegrep.engine._results import (
 )
 from facegrep.engine._upkeep import BackupReport, CompactReport, VerifyReport
 from facegrep.engine._view import DEFAULT_LIBRARY
-from facegrep.store import Damage, Receipt, SampleMatch, VideoFacts
+from facegrep.store import Damage, Receipt, Rerun, SampleMatch, VideoFacts
 from facegrep.video import VideoProgress
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "Receipt",
     "RecognisedFace",
     "RecognitionLibrary",
+    "Rerun",
     "Sample",
     "SampleMatch",
     "SearchResult",

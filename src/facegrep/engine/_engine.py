@@ -13,7 +13,7 @@ from facegrep.engine._audit import AuditOperations
 from facegrep.engine._clips import ClipOperations
 from facegrep.engine._erasure import ErasureOperations
 from facegrep.engine._face_index import IndexingOperations
-from facegrep.engine._ingest import IngestOperations
+from facegrep.engine._jobs import JobOperations
 from facegrep.engine._libraries import LibraryOperations
 from facegrep.engine._pages import Answers
 from facegrep.engine._recognition import RecognitionOperations
@@ -26,7 +26,8 @@ from facegrep.engine._view import (
     Shared,
     embedder_manifest,
 )
-from facegrep.store import Store, insert_library, now_ms
+from facegrep.engine._worker import TAKE_UP_AFTER_S
+from facegrep.store import Store, insert_library, now_ms, running_libraries
 
 if TYPE_CHECKING:
     import os
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 class Engine(
     LibraryOperations,
-    IngestOperations,
+    JobOperations,
     VectorOperations,
     IndexingOperations,
     ClipOperations,
@@ -127,12 +128,16 @@ class Engine(
     def close(self) -> None:
         """Close. What was acknowledged is durable with or without it. Closing again does nothing.
 
+        An analysis in the background is broken off, pictures within seconds, a video at its next
+        frame; the next that opens the store takes it up.
+
         Saves the index of a library of which much is new, an eighth and 16,384 faces or more, so
         that the next process opens it fast: 3 s at 500,000 faces that were added and not searched.
         Closes the views of other accounts with it, but not the other way round.
         """
         self._closed = True
         if self._owns_store:
+            self._shared.worker.close()
             try:
                 self._shared.indexes.save_all()
             finally:
@@ -208,7 +213,13 @@ def open(
         raise InvalidArgumentError(f"path: expected that of a directory, got {shown(path)}")
     who = None if actor is None else check_name(actor, "actor")
     store = Store.open(directory, readonly=readonly, on_create=_first_library)
-    return Engine(Shared(store, device, precision), DEFAULT_ACCOUNT, who)
+    shared = Shared(store, device, precision)
+    if not readonly:
+        with store.catalog.read() as connection:
+            left = bool(running_libraries(connection))
+        if left:  # by a process that died, or was closed
+            shared.worker.wake(after_s=TAKE_UP_AFTER_S)
+    return Engine(shared, DEFAULT_ACCOUNT, who)
 
 
 def _first_library(connection: sqlite3.Connection) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from facegrep import _core
 from facegrep._arguments import shown
-from facegrep._errors import InvalidArgumentError, PictureError
+from facegrep._errors import InvalidArgumentError, PictureError, VideoError
 from facegrep._names import (
     check_fields,
     check_int64,
@@ -21,7 +21,7 @@ from facegrep._names import (
 )
 from facegrep.engine._results import StoredFace
 from facegrep.engine._videos import VideoContent
-from facegrep.media import MAX_BYTES, kind_of, read_picture
+from facegrep.media import MAX_BYTES, begins_as_picture, kind_of, read_picture
 from facegrep.store import FACE_VALUES, Columns, Faces, Job, NewAsset, now_ms
 from facegrep.vision import Box
 
@@ -48,6 +48,9 @@ class Item:
     title: str | None = None
     origin: str | None = None
 
+
+_KEPT_BYTES_MAX: Final = 512 << 20
+"""Of a video in the store, for a time. SQLite takes 1,000,000,000 in one piece."""
 
 _NAMES: Final = frozenset(each.name for each in fields(Item))
 
@@ -194,9 +197,14 @@ def read_video_item(checked: CheckedItem, *, analysed: bool) -> ReadVideo:
     VideoError
         It cannot be read.
     """
+    if begins_as_picture(checked.source):
+        raise VideoError("expected a video, got a picture", reason="a picture, not a video")
     video = VideoContent.read(checked.source)
     pending = None
     if not analysed and isinstance(video.source, bytes):
+        if len(video.source) > _KEPT_BYTES_MAX:
+            reason = f"more than {_KEPT_BYTES_MAX >> 20} MiB to keep until it is analysed"
+            raise VideoError(f"{reason}; give its path", reason=reason)
         pending = video.source, False
     return ReadVideo(checked, video, pending)
 

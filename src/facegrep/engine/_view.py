@@ -16,6 +16,7 @@ from facegrep._errors import (
 from facegrep._names import check_name
 from facegrep.engine._indexes import Indexes
 from facegrep.engine._roster import Rosters
+from facegrep.engine._worker import Worker
 from facegrep.store import LibraryRow, Store, find_library
 from facegrep.vision import EmbedderManifest, FaceAnalyzer, load_manifest
 
@@ -36,6 +37,7 @@ class Shared:
     precision: Precision
     indexes: Indexes = field(init=False)
     rosters: Rosters = field(default_factory=Rosters)
+    worker: Worker = field(init=False)
     _mutex: threading.Lock = field(default_factory=threading.Lock)
     _analyzers: dict[str, FaceAnalyzer] = field(default_factory=dict)
     _manifests: dict[str, EmbedderManifest] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class Shared:
 
     def __post_init__(self) -> None:
         self.indexes = Indexes(self.store)
+        self.worker = Worker(self.store, self.analyzer)
 
     def analyzer(self, model: str) -> FaceAnalyzer:
         """Return the one analyzer of a model, made when it is first wanted."""

@@ -7,6 +7,7 @@ import uuid
 from facegrep._errors import (
     FacegrepError,
     InvalidArgumentError,
+    MissingExtraError,
     ModelMismatchError,
     NoFaceError,
     NotFoundError,
@@ -14,6 +15,7 @@ from facegrep._errors import (
     PictureError,
     StoreError,
     StoreReadOnly,
+    VideoError,
 )
 
 _RECOMMEND = {
@@ -112,7 +114,7 @@ def translate(error: Exception, picture_parameter: str) -> IceError:
             return error
         case NoFaceError():
             return invalid_parameter(picture_parameter, f"{error.reason} was found in the picture")
-        case PictureError():
+        case PictureError() | VideoError():
             return invalid_parameter(picture_parameter, error.reason)
         case NotFoundError():
             kind = "search library" if error.kind == "library" else error.kind
@@ -121,6 +123,8 @@ def translate(error: Exception, picture_parameter: str) -> IceError:
             return denied(str(error))
         case InvalidArgumentError():
             return IceError(400, "InvalidParameter", printable(_sentence(str(error))))
+        case MissingExtraError():
+            return denied("this service reads no videos: what they need is not installed")
         case StoreReadOnly():
             return denied("the service answers searches only: its store is open for reading")
         case StoreError():

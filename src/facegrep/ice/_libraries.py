@@ -98,8 +98,7 @@ def drop_search_index(context: Context, request: requests.DropSearchIndex) -> Re
 
 def _set_face_index(context: Context, name: str, status: FaceIndexStatus) -> None:
     # Media whose picture cannot be read again get a failed job, and the others their faces.
-    sources = context.sources
-    context.engine.set_face_index(name, status, fetch=lambda url: sources.read(url)[0])
+    context.engine.set_face_index(name, status, fetch=context.sources.fetch_again)
 
 
 def _with_index(context: Context, name: str) -> Library:

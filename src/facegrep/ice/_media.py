@@ -8,33 +8,35 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
-from facegrep._errors import AlreadyExistsError
+from facegrep._errors import AlreadyExistsError, NotFoundError
 from facegrep.ice import _requests as requests
 from facegrep.ice._context import Context, Reply
-from facegrep.ice._errors import invalid_parameter, not_found
+from facegrep.ice._errors import denied, invalid_parameter, not_found
+from facegrep.media import begins_as_picture
 
 if TYPE_CHECKING:
     from facegrep.engine import Media
 
 
 def insert_media(context: Context, request: requests.InsertMediaToSearchLib) -> Reply:
-    """Store an image and, under an active face index, analyse it; the same again is no change."""
-    if request.media_type == "video":
-        reason = "video cannot be inserted yet, and is the default: say MediaType=image"
-        raise invalid_parameter("MediaType", reason)
+    """Store a video or an image; it is analysed once the reply is given, under an active index."""
     if request.images_input is not None:
-        reason = "it goes with MediaType=video in a camera's library, and video is not built yet"
+        reason = "pictures of cameras cannot be inserted; insert them one by one, or a video"
         raise invalid_parameter("ImagesInput", reason)
     # Before anything is fetched.
     library = context.engine.library(request.search_lib_name, exact_counts=False)
     media_id = request.media_id or uuid.uuid4().hex
-    data, origin = context.sources.read(request.input)
+    if request.media_type == "video":
+        content, origin = context.sources.read_video(request.input)
+        _require_video(content)
+    else:
+        content, origin = context.sources.read(request.input)
     title = request.msg_body.title
     try:
-        context.engine.add(
+        context.engine.submit(
             library.name,
             media_id=media_id,
-            source=data,
+            source=content,
             origin=origin,
             media_type=request.media_type,
             namespace=request.namespace,
@@ -45,6 +47,12 @@ def insert_media(context: Context, request: requests.InsertMediaToSearchLib) -> 
         reason = f"{media_id!r} is in the library already, with other content"
         raise invalid_parameter("MediaId", reason) from error
     return {"MediaId": media_id}
+
+
+def _require_video(content: bytes | str) -> None:
+    """Refuse a picture that was inserted as a video, which is the vendor's default."""
+    if begins_as_picture(content):
+        raise invalid_parameter("MediaType", "the Input is a picture: say MediaType=image")
 
 
 def update_media(context: Context, request: requests.UpdateMediaToSearchLib) -> Reply:
@@ -74,6 +82,26 @@ def query_media_index_job(context: Context, request: requests.QueryMediaIndexJob
     if job.finish_ms is not None:
         described["GmtFinish"] = _utc(job.finish_ms)
     return {"IndexJobInfoList": [described]}
+
+
+def rerun_index_job(context: Context, request: requests.SearchIndexJobRerun) -> Reply:
+    """Analyse media again whose analysis failed or was never made; name those that do not exist."""
+    engine, name = context.engine, request.search_lib_name
+    library = engine.library(name, exact_counts=False)
+    if library.face_index != "active":
+        raise denied(f"the search library {library.name!r} has no active face index")
+    wanted = list(dict.fromkeys(request.media_ids))
+    there = [media_id for media_id in wanted if _is_in(context, request, media_id)]
+    engine.rerun_jobs(name, there, fetch=context.sources.fetch_again)
+    return {"Data": {"MediaIdsNoExist": [one for one in wanted if one not in there]}}
+
+
+def _is_in(context: Context, request: requests.SearchIndexJobRerun, media_id: str) -> bool:
+    try:
+        media = context.engine.get(request.search_lib_name, media_id)
+    except NotFoundError:
+        return False
+    return request.namespace in (None, media.namespace)
 
 
 def _media(

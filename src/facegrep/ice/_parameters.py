@@ -87,6 +87,24 @@ def read_ids(raw: str) -> tuple[str, ...]:
     return tuple(read_name(one.strip(" ")) for one in ids)
 
 
+def read_media_ids(raw: str) -> tuple[str, ...]:
+    """Read MediaIds: a list with commas between; so an id with a comma in it cannot be named."""
+    ids = raw.split(",")
+    if len(ids) > MAX_IDS:
+        raise InvalidArgumentError(f"expected at most {MAX_IDS} ids, got {len(ids)}")
+    return tuple(read_media_id(one.strip(" ")) for one in ids)
+
+
+def read_task(raw: str) -> tuple[str, ...]:
+    """Read Task: a list of indexes with commas between, the face index among them."""
+    tasks = tuple(one.strip(" ") for one in raw.split(","))
+    if not set(tasks) <= {"aiLabel", "face", "mm"}:
+        raise InvalidArgumentError(f"expected aiLabel, face or mm, got {raw!r}")
+    if "face" not in tasks:
+        raise InvalidArgumentError("facegrep has the face index only")
+    return tasks
+
+
 def read_recognition_name(raw: str) -> str:
     """Read the name of a recognition library or of a person: up to 64 bytes."""
     return _within(check_name(raw, "name"), MAX_RECOGNITION_NAME_BYTES)

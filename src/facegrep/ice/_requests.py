@@ -40,6 +40,8 @@ OptionalName = Annotated[str | None, _reads(read.read_name)]
 LibraryName = Annotated[str, _reads(read.read_library_name)]
 NewLibraryName = Annotated[str, _reads(read.read_new_library_name)]
 MediaId = Annotated[str, _reads(read.read_media_id)]
+MediaIds = Annotated[tuple[str, ...], _reads(read.read_media_ids)]
+Task = Annotated[tuple[str, ...], _reads(read.read_task)]
 Url = Annotated[str, _reads(read.read_url)]
 PageNo = Annotated[int, _reads(read.read_page_number)]
 PageSize = Annotated[int, _reads(read.read_page_size)]
@@ -74,7 +76,7 @@ SearchedMediaType = Annotated[
 ]
 InsertedMediaType = Annotated[
     Literal["image", "video"],
-    _one_of("image", "video", refused={"audio": "audio shows no faces; insert images"}),
+    _one_of("image", "video", refused={"audio": "audio shows no faces; insert image or video"}),
 ]
 
 
@@ -217,6 +219,15 @@ class QueryMediaIndexJob(Request, frozen=True):
 
     media_id: MediaId
     search_lib_name: LibraryName = DEFAULT_LIBRARY
+
+
+class SearchIndexJobRerun(Request, frozen=True):
+    """Analyse media again; `namespace` must be the one that each has."""
+
+    media_ids: MediaIds
+    task: Task = ("face",)
+    search_lib_name: LibraryName = DEFAULT_LIBRARY
+    namespace: OptionalName = None
 
 
 class Recognition(Request, frozen=True):

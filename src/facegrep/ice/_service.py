@@ -35,6 +35,7 @@ _ACTIONS: dict[str, tuple[type[_requests.Request], _Handler]] = {
         (_requests.UpdateMediaToSearchLib, _media.update_media),
         (_requests.DeleteMediaFromSearchLib, _media.delete_media),
         (_requests.QueryMediaIndexJob, _media.query_media_index_job),
+        (_requests.SearchIndexJobRerun, _media.rerun_index_job),
         (_requests.CreateRecognitionLib, _recognition.create_lib),
         (_requests.ListRecognitionLibs, _recognition.list_libs),
         (_requests.DeleteRecognitionLib, _recognition.delete_lib),
@@ -63,7 +64,8 @@ class Service:
     fetcher
         Gets the bytes of an ``http:``, ``https:`` or ``oss:`` URL. Without it the network is off.
         It must bound its own time and trust: the URL is the caller's. What it raises is reported
-        as "could not be fetched", save a `PictureError`, whose ``reason`` is passed on.
+        as "could not be fetched", save a `PictureError`, whose ``reason`` is passed on. A video
+        may have 256 MiB, since it is in memory; larger ones come by ``file:`` URLs.
 
     Raises
     ------

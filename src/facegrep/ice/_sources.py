@@ -1,4 +1,4 @@
-"""From PersonImageUrl or Input to the bytes of a picture, from where the embedder allows it."""
+"""From PersonImageUrl or Input to a picture or video, from where the embedder allows it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import stat
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from facegrep._errors import InvalidArgumentError, PictureError
 from facegrep.media import MAX_BYTES, read_data_url
+
+MAX_VIDEO_BYTES = 256 * 1024 * 1024
+"""Of a video that is fetched: it is in memory, and in the store until it is analysed."""
 
 Fetcher = Callable[[str], bytes]
 
@@ -74,6 +78,32 @@ class Sources:
         reader, name = self.locate(url)
         return reader(), name
 
+    def read_video(self, url: str) -> tuple[bytes | str, str | None]:
+        """Return a video's bytes or the path of its file, and the name to keep.
+
+        A file may have any size, and is read where it lies; what is fetched, `MAX_VIDEO_BYTES`.
+
+        Raises
+        ------
+        PictureError
+            As `locate` raises it; also for a file that is not there.
+        """
+        scheme = url.partition(":")[0].lower()
+        if scheme == "file":
+            path = _path(url)
+            with _opened_below(_root_of(self._roots, path), path):
+                return path, path
+        if scheme in _FETCHED_SCHEMES and self._fetcher is not None:
+            return _fetch(self._fetcher, url, MAX_VIDEO_BYTES), url
+        return self.read(url)
+
+    def fetch_again(self, url: str) -> bytes:
+        """Return the bytes behind a URL that was kept, of whatever it is."""
+        scheme = url.partition(":")[0].lower()
+        if scheme not in _FETCHED_SCHEMES or self._fetcher is None:
+            return self.read(url)[0]
+        return _fetch(self._fetcher, url, MAX_VIDEO_BYTES)
+
 
 def _root(path: str | os.PathLike[str]) -> str:
     real = os.path.realpath(path)
@@ -112,13 +142,24 @@ def _root_of(roots: tuple[str, ...], path: str) -> str:
 
 
 def _read_below(root: str, path: str) -> bytes:
+    with _opened_below(root, path) as file:
+        try:
+            data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise _refused((error.strerror or "not readable").lower()) from error
+    if len(data) > MAX_BYTES:
+        raise _refused(f"more than {MAX_BYTES // 2**20} MiB")
+    return data
+
+
+def _opened_below(root: str, path: str) -> BinaryIO:
     try:
-        return _read_nofollow(root, Path(path).relative_to(root).parts)
+        return _open_nofollow(root, Path(path).relative_to(root).parts)
     except OSError as error:
         raise _refused((error.strerror or "not readable").lower()) from error
 
 
-def _read_nofollow(root: str, parts: tuple[str, ...]) -> bytes:
+def _open_nofollow(root: str, parts: tuple[str, ...]) -> BinaryIO:
     """Open `parts` one below the other; a link made since the path was resolved is refused."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(root, flags | os.O_DIRECTORY)
@@ -131,28 +172,25 @@ def _read_nofollow(root: str, parts: tuple[str, ...]) -> bytes:
         below = os.open(parts[-1], flags | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=descriptor)
     finally:
         os.close(descriptor)
-    with os.fdopen(below, "rb") as file:
-        if not stat.S_ISREG(os.fstat(below).st_mode):
-            raise _refused("not a regular file")
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise _refused(f"more than {MAX_BYTES // 2**20} MiB")
-    return data
+    if not stat.S_ISREG(os.fstat(below).st_mode):
+        os.close(below)
+        raise _refused("not a regular file")
+    return os.fdopen(below, "rb")
 
 
-def _fetch(fetcher: Fetcher, url: str) -> bytes:
+def _fetch(fetcher: Fetcher, url: str, max_bytes: int = MAX_BYTES) -> bytes:
     try:
         data = fetcher(url)
     except PictureError:
         raise
     except Exception as error:
-        raise _refused("the picture could not be fetched") from error
+        raise _refused("it could not be fetched") from error
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"the fetcher must return bytes, got {type(data).__name__}")
-    if memoryview(data).nbytes > MAX_BYTES:
-        raise _refused(f"more than {MAX_BYTES // 2**20} MiB")
+    if memoryview(data).nbytes > max_bytes:
+        raise _refused(f"more than {max_bytes // 2**20} MiB")
     return bytes(data)
 
 
 def _refused(reason: str) -> PictureError:
-    return PictureError(f"cannot read the picture of the URL: {reason}", reason=reason)
+    return PictureError(f"cannot read what the URL names: {reason}", reason=reason)

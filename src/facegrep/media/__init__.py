@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from facegrep.media._data_url import MAX_DATA_URL_BYTES, read_data_url
 from facegrep.media._decode import FORMATS, MAX_PIXELS, MAX_SIDE
-from facegrep.media._kind import kind_of
+from facegrep.media._kind import begins_as_picture, kind_of
 from facegrep.media._picture import Picture, read_picture
 from facegrep.media._source import MAX_BYTES
 
@@ -15,6 +15,7 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SIDE",
     "Picture",
+    "begins_as_picture",
     "kind_of",
     "read_data_url",
     "read_picture",

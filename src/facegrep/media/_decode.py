@@ -95,6 +95,11 @@ def size_refusal(width: int, height: int) -> str:
     return f"{width} x {height} px, {limits}" if width else limits
 
 
+def is_picture(head: bytes) -> bool:
+    """Whether bytes begin as one of the formats that are read here."""
+    return _parser(head) is not None
+
+
 def _parser(data: bytes) -> Callable[[io.BytesIO], ImageFile] | None:
     if data.startswith(b"\xff\xd8\xff"):
         return _JpegFile

@@ -6,6 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final, Literal
 
+from facegrep.media._decode import is_picture
+
 if TYPE_CHECKING:
     from facegrep.media._picture import PictureSource
 
@@ -32,13 +34,18 @@ def kind_of(source: PictureSource | object) -> Literal["image", "video"]:
 
     A file that cannot be opened is a picture: its reader says what is wrong.
     """
+    return "video" if _is_video(_head(source)) else "image"
+
+
+def begins_as_picture(source: PictureSource | object) -> bool:
+    """Say whether a path or bytes begin as one of the pictures that are read here."""
+    return is_picture(_head(source))
+
+
+def _head(source: object) -> bytes:
     if isinstance(source, (bytes, bytearray, memoryview)):
-        head = bytes(source[:_HEAD_BYTES])
-    elif isinstance(source, (str, os.PathLike)):
-        head = _head_of(os.fsdecode(source))
-    else:
-        head = b""
-    return "video" if _is_video(head) else "image"
+        return bytes(source[:_HEAD_BYTES])
+    return _head_of(os.fsdecode(source)) if isinstance(source, (str, os.PathLike)) else b""
 
 
 def _head_of(path: str) -> bytes:

@@ -21,6 +21,7 @@ from facegrep.store._clock import now_ms
 from facegrep.store._compact import MIN_DEAD_SHARE, Rewritten
 from facegrep.store._erase import ERASE_TIMEOUT_S
 from facegrep.store._faces import FACE_VALUES, unpack_faces
+from facegrep.store._jobs import Rerun, list_running, running_libraries
 from facegrep.store._libraries import (
     MAX_DIM,
     LibraryRow,
@@ -37,6 +38,7 @@ from facegrep.store._media import (
     find_media,
     find_ordinals,
     find_pending,
+    find_stored,
     list_media,
     list_unanalysed,
 )
@@ -88,6 +90,7 @@ __all__ = [
     "Person",
     "Receipt",
     "RecognitionRow",
+    "Rerun",
     "Rewritten",
     "SampleMatch",
     "SampleRow",
@@ -107,6 +110,7 @@ __all__ = [
     "find_pending",
     "find_recognition",
     "find_samples_like",
+    "find_stored",
     "insert_library",
     "library_by_id",
     "library_ids",
@@ -115,6 +119,7 @@ __all__ = [
     "list_libraries",
     "list_media",
     "list_recognition",
+    "list_running",
     "list_samples",
     "list_unanalysed",
     "now_ms",
@@ -126,6 +131,7 @@ __all__ = [
     "read_video",
     "read_video_facts",
     "require_entity",
+    "running_libraries",
     "same_library",
     "unpack_faces",
 ]

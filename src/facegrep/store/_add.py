@@ -89,7 +89,7 @@ class AddOperations(StoreCore):
                         if asset.is_same(stored)
                         else AlreadyExistsError(asset.describe_conflict(stored))
                     )
-                elif asset.faces is None and current.face_index == "active":
+                elif asset.faces is None and asset.job is None and current.face_index == "active":
                     outcome.append(
                         OperationDeniedError(
                             f"media {asset.media_id!r} was there, so it was not analysed, and was "

@@ -51,6 +51,8 @@ class StoreCore:
         How many faces this handle added, by library; what failed counts as well.
     answers
         The frozen answers of searches.
+    jobs_lock
+        Held by the process that works on analyses that were submitted.
     """
 
     def __init__(self, path: Path, *, readonly: bool) -> None:
@@ -73,6 +75,7 @@ class StoreCore:
         self.session = Database(
             path / SESSION_FILE, SESSION, FileLock(path / "session.lock"), readonly=readonly
         )
+        self.jobs_lock = FileLock(path / "jobs.lock", refused="jobs wait for the next process")
         self.answers = AnswerStore(MemoryDatabase(SESSION) if readonly else self.session)
 
     def read_library(

@@ -133,7 +133,7 @@ FILES: Final = (
     ),
     FileKind(
         "lock",
-        r"(writer|session|cache)\.lock",
+        r"(writer|session|cache|jobs)\.lock",
         erase="nothing: it is empty",
         verify="nothing",
         backup="left out",

@@ -18,6 +18,7 @@ from facegrep.store._filesystem import (
     refuse_network_filesystem,
 )
 from facegrep.store._holdings import kind_of
+from facegrep.store._jobs import JobOperations
 from facegrep.store._making import check_database, create_database, is_made, upgrade_database
 from facegrep.store._recognition import RecognitionOperations
 from facegrep.store._searches import SearchAuditOperations
@@ -33,6 +34,7 @@ class Store(
     ChangeOperations,
     CompactOperations,
     DeleteOperations,
+    JobOperations,
     RecognitionOperations,
     SearchAuditOperations,
     BackupOperations,

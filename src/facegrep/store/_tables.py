@@ -152,6 +152,8 @@ CATALOG: Final = Schema(
         """,
         "CREATE UNIQUE INDEX media_by_id ON media (library_id, media_id)",
         "CREATE INDEX media_by_seq ON media (library_id, row_seq)",
+        # Of the few whose analysis is not done, so that an opening finds them at once.
+        "CREATE INDEX media_running ON media (library_id, ordinal) WHERE job_status = 'Running'",
         """
         CREATE TABLE tombstone (
             library_id INTEGER NOT NULL,

@@ -1,0 +1,210 @@
+"""The thread that makes the analyses that were submitted, one video or a few pictures at a time.
+
+Its queue is the catalog, so it is bounded by what is stored, and outlives the process: whoever
+submits next, or opens the store to write, takes up what another left. Of all processes of a store
+one works at a time; the others wait for what it leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from facegrep._errors import (
+    FacegrepError,
+    NotFoundError,
+    OperationDeniedError,
+    StoreBusy,
+    StoreCorrupt,
+    StoreError,
+)
+from facegrep.engine._waiting import Kept, Looked, look_at
+from facegrep.store import (
+    Job,
+    find_ordinals,
+    library_by_id,
+    list_running,
+    now_ms,
+    running_libraries,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from facegrep.store import LibraryRow, MediaRow, Store
+    from facegrep.video import VideoProgress
+    from facegrep.vision import FaceAnalyzer
+
+TAKE_UP_AFTER_S: Final = 0.5
+"""From an opening on: who opens a store to do one thing should not wait for a model to load."""
+_PICTURES: Final = 16
+_OTHERS_WORK_S: Final = 0.2
+_DISK_FAILED_S: Final = 30.0
+_STILL_WANTED_S: Final = 1.0
+
+
+class Worker:
+    """One thread a store handle, started when it is first needed.
+
+    Parameters
+    ----------
+    store
+        Open for writing.
+    analyzer_of
+        Gives the analyzer of a model.
+    """
+
+    def __init__(self, store: Store, analyzer_of: Callable[[str], FaceAnalyzer]) -> None:
+        self._store = store
+        self._analyzer_of = analyzer_of
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._wanted_at: float | None = None
+        self._closing = False
+        self._error: StoreError | None = None
+
+    def wake(self, *, after_s: float = 0.0) -> None:
+        """Have it look for jobs that are Running, soon."""
+        with self._changed:
+            if self._closing:
+                return
+            at = time.monotonic() + after_s
+            self._wanted_at = at if self._wanted_at is None else min(at, self._wanted_at)
+            self._error = None
+            if self._thread is None:
+                # A daemon: it must not keep a program that forgets to close from ending.
+                self._thread = threading.Thread(target=self._run, name="facegrep-jobs", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def wait(self, timeout_s: float) -> StoreError | None:
+        """Wait until something is done, or for so long; the error for which it rests, if any."""
+        with self._changed:
+            self._changed.wait(timeout_s)
+            return self._error
+
+    def close(self) -> None:
+        """End it; what it has begun stays Running."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _run(self) -> None:
+        while self._is_wanted():
+            rest_s, error = 0.0, None
+            try:
+                with self._store.jobs_lock.held(0.0):
+                    self._work()
+            except _Stop:
+                return
+            except StoreBusy:
+                rest_s = _OTHERS_WORK_S
+            except StoreError as failure:
+                rest_s, error = _DISK_FAILED_S, failure
+            if rest_s:
+                self.wake(after_s=rest_s)
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _is_wanted(self) -> bool:
+        with self._changed:
+            while not self._closing:
+                if self._wanted_at is None:
+                    self._changed.wait()
+                elif (missing_s := self._wanted_at - time.monotonic()) > 0:
+                    self._changed.wait(missing_s)
+                else:
+                    self._wanted_at = None
+                    return True
+            return False
+
+    def _work(self) -> None:
+        """Make all analyses whose job is Running."""
+        with self._store.catalog.read() as connection:
+            libraries = running_libraries(connection)
+        for library_id in libraries:
+            with contextlib.suppress(StoreCorrupt, NotFoundError, OperationDeniedError):
+                # Damaged: said where it is used. Dropped or switched off: its jobs ended with it.
+                self._work_on(library_id)
+
+    def _work_on(self, library_id: int) -> None:
+        after = -1
+        while True:
+            with self._store.catalog.read() as connection:
+                library = library_by_id(connection, library_id)
+                if library is None or library.face_index != "active":
+                    return
+                rows = list_running(connection, library, after, _PICTURES)
+            if not rows:
+                return
+            after = rows[-1].ordinal
+            for is_video, run in itertools.groupby(rows, lambda row: row.media_type == "video"):
+                for some in [[row] for row in run] if is_video else [list(run)]:
+                    self._analyse(library, some)
+
+    def _analyse(self, library: LibraryRow, rows: Sequence[MediaRow]) -> None:
+        """Analyse a video or some pictures, and enter the outcome."""
+        try:
+            looked = self._look(library, rows)
+        except _Gone:
+            return
+        moment_ms = now_ms()
+        outcomes = []
+        for row, faces, reason in looked:
+            status = "Success" if faces is not None else "Fail"
+            submit_ms = moment_ms if row.job_submit_ms is None else row.job_submit_ms
+            outcomes.append((row.ordinal, faces, Job(status, submit_ms, moment_ms, reason)))
+        self._store.set_analyses(library, outcomes)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _look(self, library: LibraryRow, rows: Sequence[MediaRow]) -> list[Looked]:
+        self._require_open()
+        watch = functools.partial(self._watch, library, rows[0], [time.monotonic()])
+        try:
+            analyzer = None if library.model is None else self._analyzer_of(library.model)
+            kept = Kept(self._store, library, None)
+            return list(look_at(kept, rows, analyzer, progress=watch))
+        except (_Stop, _Gone, StoreError):
+            raise
+        except FacegrepError as error:  # the model is missing, or failed
+            reason = str(error)
+        except Exception as error:
+            # When the program ends, no thread can be started any more: that is no failed job.
+            if not threading.main_thread().is_alive():
+                raise _Stop from error
+            reason = f"unexpected {type(error).__name__}"
+        return [Looked(row, None, reason) for row in rows]
+
+    def _watch(
+        self, library: LibraryRow, row: MediaRow, looked_at: list[float], _: VideoProgress
+    ) -> None:
+        """End the analysis of a video when it is of no use any more."""
+        self._require_open()
+        if time.monotonic() - looked_at[0] < _STILL_WANTED_S:
+            return
+        looked_at[0] = time.monotonic()
+        with self._store.catalog.read() as connection:
+            now = find_ordinals(connection, library, [row.ordinal])
+        if not now or now[0].job_status != "Running":
+            raise _Gone
+
+    def _require_open(self) -> None:
+        if self._closing:
+            raise _Stop
+
+
+class _Stop(Exception):
+    """The engine is being closed."""
+
+
+class _Gone(Exception):
+    """The asset was deleted, or its job ended otherwise."""

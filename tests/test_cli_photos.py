@@ -127,7 +127,7 @@ def test_the_page_has_the_query_and_every_match(store: Path, tmp_path: Path) -> 
     text = page.read_text()
     assert text.count('class="match"') == 4
     assert text.count('class="mark"') == 5
-    assert "4 photos match this face" in text
+    assert "4 files match this face" in text
     assert text.count('<span class="chance">p ') == 4
     assert "false matches expected in the library" in text
 
@@ -345,22 +345,71 @@ def test_a_file_name_that_is_not_text_is_left_out_and_shown(
     assert "photos/\\udcff.jpg" in "".join(result.stdout.split())
 
 
-def test_a_folder_of_photos_and_videos_is_added_whole(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of a folder with a film, a photo and a broken film; its library is "mixed"."""
     pytest.importorskip("av", reason="PyAV (facegrep[video]) is not installed")
-    folder = tmp_path / "holiday"
+    folder = tmp_path_factory.mktemp("films") / "holiday"
     folder.mkdir()
-    scene = Scene(0.6, [Actor(PORTRAITS / MACRON, still())], 1)
-    (folder / "talk.mp4").write_bytes(film(scene, width=320, height=180))
+    board = Scene(1.0, [], 2)
+    person = Scene(1.0, [Actor(PORTRAITS / MACRON, still())], 1)
+    (folder / "talk.mp4").write_bytes(film(board, person, width=320, height=180))
     (folder / "broken.mov").write_bytes(b"not a video")
     shutil.copy(PORTRAITS / ARDERN, folder / "ardern.jpg")
-    store = tmp_path / "store"
+    store = folder.with_name("store")
     added = run_json(store, "add", folder, "-l", "mixed", exit_code=1)
     assert (added["added"], added["faces"]) == (2, 2)
     (failed,) = added["failed"]
     assert failed["path"] == str(folder / "broken.mov")
     assert "JPEG" not in failed["error"]
-    found = run_json(store, "search", QUERY, "-l", "mixed")
-    assert [hit["media_id"] for hit in found["hits"]] == [str(folder / "talk.mp4")]
+    return store
+
+
+def test_a_folder_of_photos_and_videos_is_added_whole(films: Path) -> None:
+    found = run_json(films, "search", QUERY, "-l", "mixed")
+    assert [Path(hit["media_id"]).name for hit in found["hits"]] == ["talk.mp4"]
+    assert "clips" not in found["hits"][0]
+
+
+def test_a_search_says_when_somebody_is_seen(films: Path) -> None:
+    everybody = ("search", QUERY, "-l", "mixed", "--threshold", "-1", "--clips")
+    talk, photo = run_json(films, *everybody)["hits"]
+    (clip,) = talk["clips"]
+    (seen,) = clip["occurrences"]
+    assert abs(seen["start_ms"] - 1000) <= 500
+    assert abs(seen["end_ms"] - 2000) <= 500
+    assert seen["start_ms"] <= seen["boxes"][0]["time_ms"] <= clip["time_ms"] + 1000
+    assert set(seen["boxes"][0]) == {"time_ms", "x", "y", "width", "height"}
+    (clip,) = photo["clips"]
+    assert [(one["start_ms"], one["end_ms"]) for one in clip["occurrences"]] == [(0, 0)]
+    table = run(films, *everybody).stdout
+    assert "seen in 1 video" in table
+    assert "0:01.0-0:02.0" in table
+
+
+def test_the_page_shows_a_video_by_the_face_and_when_it_is_seen(
+    films: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    search = ("search", QUERY, "-l", "mixed", "--html", page)
+    assert run(films, *search).exit_code == 0
+    text = page.read_text()
+    assert text.count('class="when"') == 1
+    assert text.count('class="mark"') == 2
+    assert "0:01.0\u20130:02.0 of 0:02.0" in text
+    film_path = films.with_name("holiday") / "talk.mp4"
+    content = film_path.read_bytes()
+    try:
+        film_path.write_bytes(content[:-10])
+        run(films, *search)
+        assert "This file has changed since it was added." in page.read_text()
+        film_path.unlink()
+        run(films, *search)
+        text = page.read_text()
+        assert "This video cannot be shown: no such file or directory." in text
+        assert text.count('class="when"') == 1
+    finally:
+        film_path.write_bytes(content)
 
 
 def test_an_insert_from_the_command_line_is_analysed_when_it_ends(tmp_path: Path) -> None:

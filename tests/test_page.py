@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facegrep import FacegrepError
-from facegrep.cli._page import Photo, Search, write_page
+from facegrep.cli._page import Photo, Search, Timeline, clock, write_page
 from facegrep.cli._thumbnail import FACE_SIDE_PX, PHOTO_SIDE_PX, thumbnail
 from facegrep.media import read_picture
 
@@ -102,7 +102,10 @@ def test_every_image_is_there_and_no_name_runs_as_a_script(page: Path, tmp_path:
     )
     probe.write_text(without_policy.replace("</body>", f"{script}</body>"))
     run = browse(probe, tmp_path, "--dump-dom", "--virtual-time-budget=3000")
-    assert "seen 5 of 5 whole, 2 marked, 3 matches, facegrep: photos of a person" in run.stdout
+    assert (
+        "seen 5 of 5 whole, 2 marked, 3 matches, facegrep: photos and videos of a person"
+        in run.stdout
+    )
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(page: Path) -> None:
@@ -117,7 +120,7 @@ def test_every_name_is_on_the_page_as_text(page: Path) -> None:
     assert "&lt;img src=x onerror=document.title=" in text
     assert "\\u202egpj.\\x1b[2J.jpg" in text
     assert "0.910" in text
-    assert "3 photos match this face" in text
+    assert "3 files match this face" in text
     assert "This photo cannot be shown: &lt;no such file&gt;." in text
     assert "%" not in re.sub(r"<style>.*?</style>|base64,[^\"]*", "", text, flags=re.DOTALL)
 
@@ -193,3 +196,34 @@ def test_any_box_stays_inside_its_picture(
 def test_without_a_face_there_is_no_mark_and_no_close_up() -> None:
     small = thumbnail(np.zeros((8, 9, 3), np.uint8), None)
     assert (small.width, small.height, small.box, small.face) == (9, 8, None, None)
+
+
+def test_a_video_has_a_line_for_each_person_with_every_appearance(tmp_path: Path) -> None:
+    spans = tuple((number * 10_000, number * 10_000 + 5000) for number in range(6))
+    lines = (Timeline(100_000, 12_000, spans, HOSTILE), Timeline(0, 0, ((0, 0),)))
+    face = thumbnail(read_picture(MACRON).pixels, MACRON_BOX)
+    moment = Photo("film.mp4", face, 0.9, timelines=lines)
+    search = Search("lib", 1, [photo("query.jpg", None)], iter([moment]), 0.42)
+    write_page(tmp_path / "page.html", [search], made="Made by a test.")
+    text = (tmp_path / "page.html").read_text()
+    assert text.count('class="when"') == 2
+    assert text.count('class="seen"') == 7
+    assert '<rect class="seen" x="200.0" height="8" width="50.0"/>' in text
+    shown = "0:00.0\u20130:05.0 · 0:10.0\u20130:15.0 · 0:20.0\u20130:25.0 · 0:30.0\u20130:35.0"
+    assert f"{shown} and 2 more of 1:40.0" in text
+    assert "<img src=x" not in text
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "shown"),
+    [
+        (0, "0:00.0"),
+        (7449, "0:07.4"),
+        (59_990, "1:00.0"),
+        (720_000, "12:00.0"),
+        (3_723_400, "1:02:03.4"),
+        (36_000_000, "10:00:00.0"),
+    ],
+)
+def test_a_time_is_shown_as_clocks_do(milliseconds: int, shown: str) -> None:
+    assert clock(milliseconds) == shown

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from facegrep._errors import FacegrepError, NotFoundError, PictureError
+from facegrep.cli._moment import video_photo
 from facegrep.cli._page import Photo, Search
 from facegrep.cli._search import doubts, expected_false_matches, rounded
 from facegrep.cli._thumbnail import thumbnail
@@ -76,18 +77,20 @@ def _query_photos(pictures: Sequence[str], boxes: Sequence[Box]) -> list[Photo]:
 
 def _photos(engine: Engine, library: str, result: SearchResult) -> Iterator[Photo]:
     with ThreadPoolExecutor(_READERS, "facegrep-page") as pool:
-        for photo in pool.map(functools.partial(_photo, engine, library), result):
+        for photo in pool.map(functools.partial(_photo, engine, library, result), result):
             if photo is not None:
                 yield photo
 
 
-def _photo(engine: Engine, library: str, hit: Hit) -> Photo | None:
+def _photo(engine: Engine, library: str, result: SearchResult, hit: Hit) -> Photo | None:
     try:
         source = engine.get(library, hit.media_id)
     except NotFoundError:  # deleted since it was found
         return None
-    score = float(hit.score)
     chance = "" if hit.probability is None else f"p {rounded(hit.probability)}"
+    if source.media_type == "video":
+        return video_photo(engine, library, source, hit, result, chance=chance)
+    score = float(hit.score)
     if source.source is None or not Path(source.source).is_absolute():
         note = "This photo is not known as a file of this machine."
         return Photo(hit.media_id, None, score, note, chance)

@@ -1,4 +1,4 @@
-"""One HTML file that shows a search: who was looked for, and every photo the person is in.
+"""One HTML file that shows a search: who was looked for, and every photo and video they are in.
 
 It needs no network and no scripts, and its policy forbids both: images are ``data:`` URLs, and the
 one style sheet is allowed by its hash. Names come from outside: each is escaped, stripped of what
@@ -15,7 +15,7 @@ import secrets
 from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from facegrep._errors import FacegrepError
 from facegrep.cli._output import printable
@@ -28,8 +28,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Timeline:
+    """When one person is seen in a video; `moment_ms` is when its picture was taken."""
+
+    duration_ms: int
+    moment_ms: int
+    spans_ms: tuple[tuple[int, int], ...]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Photo:
-    """A picture on the page.
+    """A picture on the page: a photo, or a moment of a video.
 
     Attributes
     ----------
@@ -41,6 +51,8 @@ class Photo:
         Cosine; ``None`` for the picture that was searched with.
     chance
         How probable it is that this is the person, as text; empty where that is not known.
+    timelines
+        Of a video, one for each person who matches.
     """
 
     name: str
@@ -48,6 +60,7 @@ class Photo:
     score: float | None = None
     note: str = ""
     chance: str = ""
+    timelines: tuple[Timeline, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,11 @@ class Search:
     matches: Iterable[Photo]
     threshold: float | None
     facts: list[tuple[str, str]] = field(default_factory=list)
+
+
+_TIMELINES: Final = 3
+_SPANS: Final = 4
+"""What of a video is shown: enough to know it by, and no page of numbers."""
 
 
 def write_page(path: Path, searches: Iterable[Search], *, made: str) -> None:
@@ -98,7 +116,7 @@ def _page(searches: Iterable[Search], made: str) -> Iterator[str]:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        "<title>facegrep: photos of a person</title>\n"
+        "<title>facegrep: photos and videos of a person</title>\n"
         f"<style>{style}</style>\n</head>\n<body>\n<main>\n"
     )
     for search in searches:
@@ -108,7 +126,7 @@ def _page(searches: Iterable[Search], made: str) -> Iterator[str]:
         "0 is nobody like it. The p beside it is the probability that this is the person, for one "
         "face that was as likely as not to be, among strangers, not relatives; the more faces are "
         "searched, the more false matches there are. The mark on a scale is the score that a match "
-        "needed. The photos here were cut from their sources when this page was made; "
+        "needed. The pictures here were cut from their sources when this page was made; "
         f"facegrep keeps none. {_text(made)}</p></footer>\n</body>\n</html>\n"
     )
 
@@ -133,10 +151,10 @@ def _search(search: Search) -> Iterator[str]:
 
 def _headline(search: Search) -> str:
     if search.threshold is None:
-        return f"The {search.total:,} most similar photos"
+        return f"The {search.total:,} most similar files"
     if search.total == 0:
-        return "No photo matches this face"
-    return f"{search.total:,} photo{' matches' if search.total == 1 else 's match'} this face"
+        return "No file matches this face"
+    return f"{search.total:,} file{' matches' if search.total == 1 else 's match'} this face"
 
 
 def _match(photo: Photo, threshold: float | None) -> str:
@@ -144,13 +162,14 @@ def _match(photo: Photo, threshold: float | None) -> str:
     face = photo.thumbnail.face if photo.thumbnail else None
     close_up = f'<img class="face" alt="" src="{_data_url(face)}">' if face else ""
     under = f'<p class="folder">{_text(f"{folder}/")}</p>' if folder else ""
+    when = "".join(map(_when, photo.timelines[:_TIMELINES]))
     score = "" if photo.score is None else f'<span class="score">{photo.score:.3f}</span>'
     chance = f'<span class="chance">{_plain(photo.chance)}</span>' if photo.chance else ""
     return (
         f'<li class="match"><div class="frame">{_picture(photo)}</div>'
         f'<div class="caption">{close_up}<div class="what"><p class="line">'
         f'<span class="name" title="{_plain(photo.name)}">{_text(name)}</span>{chance}{score}</p>'
-        f"{under}{_scale(photo.score, threshold)}</div></div></li>\n"
+        f"{under}{_scale(photo.score, threshold)}{when}</div></div></li>\n"
     )
 
 
@@ -183,6 +202,35 @@ def _scale(score: float | None, threshold: float | None) -> str:
         '<rect class="all" width="200" height="5"/>'
         f'<rect class="got" width="{max(score, 0.0) * 200:.1f}" height="5"/>{tick}</svg>'
     )
+
+
+def _when(line: Timeline) -> str:
+    """Draw a video's length and the appearances in it, and name the first of these."""
+    whole = max(line.duration_ms, 1)
+    seen = "".join(
+        f'<rect class="seen" x="{start / whole * 1000:.1f}" height="8" '
+        f'width="{max((end - start) / whole * 1000, 4.0):.1f}"/>'
+        for start, end in line.spans_ms
+    )
+    named = [f"{clock(start)}\u2013{clock(end)}" for start, end in line.spans_ms[:_SPANS]]
+    more = len(line.spans_ms) - len(named)
+    text = " · ".join(named) + (f" and {more} more" if more else "")
+    who = f"{_text(line.name)} " if line.name else ""
+    return (
+        '<svg class="when" viewBox="0 0 1000 8" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="all" width="1000" height="8"/>{seen}'
+        f'<rect class="moment" x="{line.moment_ms / whole * 1000 - 1:.1f}" width="3" height="8"/>'
+        f'</svg><p class="times">{who}{text} of {clock(line.duration_ms)}</p>'
+    )
+
+
+def clock(milliseconds: int) -> str:
+    """``0:07.5``, ``12:00.0``, ``1:02:03.4``."""
+    tenths = round(milliseconds / 100)
+    minutes, seconds = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{seconds // 10:02}.{seconds % 10}"
+    return f"{hours}:{minutes:02}:{rest}" if hours else f"{minutes}:{rest}"
 
 
 def _data_url(jpeg: bytes) -> str:

@@ -22,6 +22,7 @@ from facegrep.cli._options import (
 from facegrep.cli._output import console, counted, show_json, show_note, show_remark, show_table
 
 if TYPE_CHECKING:
+    from facegrep import Engine
     from facegrep.engine import SearchResult
 
 
@@ -51,6 +52,9 @@ def search(
         ),
     ] = "library",
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many to list.")] = 10,
+    clips: Annotated[
+        bool, typer.Option("--clips", help="Also say when the person is seen in each video.")
+    ] = False,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Also write a page with every match on it."),
@@ -73,6 +77,8 @@ def search(
         facegrep search a.jpg b.jpg --where '{"intField1": {"gte": 1950}}'
 
         facegrep search grandma.jpg --html found.html
+
+        facegrep search grandma.jpg --clips
     """
     required = read_threshold(threshold)
     fields = read_where(where)
@@ -81,9 +87,14 @@ def search(
             library, list(pictures), threshold=required, limit=limit, where=fields
         )
         if as_json:
-            show_json(result_json(result))
+            shown = result_json(result)
+            show_json(_with_clips(engine, library, result, shown) if clips else shown)
         else:
             show_result(result)
+            if clips:
+                from facegrep.cli._moment import find_clips, show_clips
+
+                show_clips(find_clips(engine, library, result))
         if html is not None:
             from facegrep.cli._gallery import made_now, search_on_page
             from facegrep.cli._page import write_page
@@ -92,6 +103,18 @@ def search(
                 page = search_on_page(engine, library, pictures, result, where=where)
                 write_page(html, [page], made=made_now())
             show_note(f"wrote {html}")
+
+
+def _with_clips(
+    engine: Engine, library: str, result: SearchResult, shown: dict[str, Any]
+) -> dict[str, Any]:
+    from facegrep.cli._moment import clips_json, find_clips
+
+    seen = find_clips(engine, library, result)
+    for hit in shown["hits"]:
+        found = seen.get(hit["media_id"])
+        hit["clips"] = [] if found is None else clips_json(found)
+    return shown
 
 
 def show_result(result: SearchResult) -> None:

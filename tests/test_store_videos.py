@@ -17,6 +17,7 @@ from tests.tracked import add_videos, require_same, store_of, track, video_asset
 
 import facegrep
 from facegrep.store import Video
+from facegrep.store._checksum import with_checksum
 
 DIM = 16
 FACES = np.random.default_rng(8).normal(size=(40, DIM)).astype(np.float32)
@@ -195,6 +196,22 @@ def test_a_track_that_is_not_what_was_written_is_found_out(
         video_in(engine, "lib", "v1")
     require_same(video_in(engine, "lib", "v2"), person(2))
     assert engine.verify().damages
+
+
+def test_a_track_of_another_time_is_found_out_although_its_row_is_whole(
+    engine: facegrep.Engine,
+) -> None:
+    """As a page that went back to what it was before the video was analysed again."""
+    add_some(engine, 4)
+    with sql(engine) as connection:
+        query = "SELECT * FROM track WHERE ordinal = 1 AND number = 0"
+        (row,) = connection.execute(query).fetchall()
+        connection.execute("DELETE FROM track WHERE ordinal = 1 AND number = 0")
+        older = with_checksum((*row[:4], row[4] + 1, *row[5:-1]))
+        connection.execute(f"INSERT INTO track VALUES ({', '.join('?' * len(older))})", older)
+    with pytest.raises(facegrep.StoreCorrupt):
+        video_in(engine, "lib", "v1")
+    assert [one.library for one in engine.verify().damages] == ["lib"]
 
 
 @pytest.mark.parametrize("table", TABLES)

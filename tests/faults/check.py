@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 from tests.faults import clock
+from tests.faults.films import film_differences
 from tests.faults.operations import MAIN, SPARE, THRESHOLD, copy_of
 from tests.faults.world import Asset, World, code_of, vector_of
 
@@ -63,6 +64,10 @@ def _differences(engine: facegrep.Engine, world: World) -> list[str]:
         for media_id in ids[:: len(ids) // _COMPARED + 1]:
             media = engine.get(name, media_id, vectors=True)
             wrong += _vector_differences(name, media, shelf.assets[media_id])
+        if shelf.active and not (world.search_audit and engine.readonly):
+            films = [live[media_id] for media_id in ids if live[media_id].is_video]
+            for film in films[:: len(films) // _COMPARED + 1]:
+                wrong += film_differences(engine, name, film, _QUERY)
         if shelf.active:
             wrong += _search_differences(engine, world, name)
         if name == MAIN:

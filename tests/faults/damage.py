@@ -19,9 +19,10 @@ from typing import Any, Final
 
 import numpy as np
 from tests.faults import clock, worker
+from tests.faults.films import add_films, with_vectors
 from tests.faults.operations import FIRST, SPARE, after, make_store, perform, plan
 from tests.faults.report import Outcome, main
-from tests.faults.world import DIM, World, code_of, media_id_of, vector_of
+from tests.faults.world import DIM, Asset, World, code_of, media_id_of, vector_of
 
 import facegrep
 from facegrep.store import FACE_VALUES, Columns, Faces, Job, NewAsset, find_library
@@ -29,6 +30,8 @@ from facegrep.store import FACE_VALUES, Columns, Faces, Job, NewAsset, find_libr
 _STEPS: Final = 12
 _BATCH: Final = 250
 """Flips a process: one that dies of a flip takes no more than these along."""
+
+_FILMS: Final = 3
 
 _VERIFIED: Final = "verified"
 
@@ -61,6 +64,8 @@ def answers(path: Path, *, readonly: bool) -> Answers:
                 key = f"{name} {token}"
                 ask(f"token {key}", lambda name=name, key=key: _page(engine, name, key))
         ask("get", lambda: _one(engine))
+        for number in range(_FILMS):
+            ask(f"film {number}", lambda number=number: _clips(engine, _film(number).media_id))
         found[_VERIFIED] = engine.verify().ok
     return found
 
@@ -152,6 +157,11 @@ def _add_boxes(engine: facegrep.Engine) -> None:
         )
         assets.append(asset)
     store.add(library, assets, stop_at_conflict=True)
+    add_films(engine, "boxes", with_vectors([_film(number) for number in range(_FILMS)]))
+
+
+def _film(number: int) -> Asset:
+    return Asset(media_id_of(-1000 - number), tuple(range(5 * number, 5 * number + 4)))
 
 
 def _copy(store: Path, target: Path) -> None:
@@ -239,6 +249,17 @@ def _hits(engine: facegrep.Engine, library: str, where: dict[str, Any] | None) -
     vector = vector_of(7)
     found = engine.search(library, vector=vector, threshold=-1.0, limit=1000, where=where)
     return found.total, found.threshold, found.hits
+
+
+def _clips(engine: facegrep.Engine, media_id: str) -> Any:
+    found = engine.clips("boxes", media_id, vector=vector_of(7), threshold=-1.0)
+    return found.video, [
+        (
+            (clip.person, clip.score, clip.box, clip.time_ms),
+            [(one.start_ms, one.end_ms, one.times_ms, one.boxes) for one in clip.occurrences],
+        )
+        for clip in found
+    ]
 
 
 def _listing(engine: facegrep.Engine, library: str) -> Any:

@@ -29,7 +29,9 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 from tests.faults import clock, worker
+from tests.faults.films import add_films, film_of
 from tests.faults.report import Outcome, main
+from tests.faults.world import Asset
 
 import facegrep
 from facegrep import _core
@@ -68,6 +70,14 @@ class Victim:
         """``(faces, DIM)``."""
         chance = np.random.default_rng([7, self.number])
         return chance.normal(size=(self.faces, DIM)).astype(np.float32)
+
+    @property
+    def film(self) -> Asset | None:
+        """Of every third: a video of their faces, which has tracks."""
+        if self.number % 3:
+            return None
+        numbers = range(self.number * 10, self.number * 10 + self.faces)
+        return Asset(self.media_id, tuple(numbers), is_video=True)
 
     @property
     def picture(self) -> bytes:
@@ -114,6 +124,8 @@ class Case:
                 continue
             for face, code in enumerate(_core.quantize(victim.vectors)):
                 found[f"codes {victim.number}/{face}"] = code.tobytes()
+            for number, one in enumerate(film_of(victim.film).tracks if victim.film else ()):
+                found[f"track {victim.number}/{number}"] = one.samples.tobytes()
         if self.way == "person":
             found["embedding"] = self.victims[0].vectors[0].tobytes()
         return found
@@ -258,9 +270,13 @@ def _add(engine: facegrep.Engine, case: Case, victims: Iterable[Victim]) -> None
         for victim in victims:
             engine.add(WAITING, media_id=victim.media_id, source=victim.picture, title="a title")
         return
-    rows = [(victim.media_id, vector) for victim in victims for vector in victim.vectors]
-    ids, vectors = zip(*rows, strict=True)
-    engine.add_vectors(PEOPLE, ids, np.array(vectors))
+    films = [(victim.film, victim.vectors) for victim in victims if victim.film]
+    if films:
+        add_films(engine, PEOPLE, films)
+    rows = [(v.media_id, vector) for v in victims if not v.film for vector in v.vectors]
+    if rows:
+        ids, vectors = zip(*rows, strict=True)
+        engine.add_vectors(PEOPLE, ids, np.array(vectors))
 
 
 def _do_erase(engine: facegrep.Engine, case: Case) -> Any:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 from tests.faults import clock
+from tests.faults.films import add_films, with_vectors
 from tests.faults.world import DIM, Asset, Frozen, Shelf, World, media_id_of, vector_of
 
 import facegrep
@@ -176,6 +177,14 @@ def _after_add(world: World, call: Call) -> World:
     freed = [asset.media_id for asset in call.assets if asset.media_id in expired]
     added = [replace(asset, added_ms=world.now_ms) for asset in call.assets]
     return world.without(call.library, freed).with_assets(call.library, added)
+
+
+def _plan_film(chance: random.Random, world: World, step: int) -> Call | None:
+    call = _plan_add(chance, world, step)
+    if call is None:
+        return None
+    films = tuple(replace(asset, is_video=True) for asset in call.assets[:4])
+    return replace(call, verb="film", assets=films)
 
 
 def _plan_delete(chance: random.Random, world: World, _step: int) -> Call | None:
@@ -369,6 +378,12 @@ OPERATIONS: Final[dict[str, Operation]] = {
         weight=12,
         plan=_plan_add,
         perform=_perform_add,
+        after=_after_add,
+    ),
+    "film": Operation(
+        weight=3,
+        plan=_plan_film,
+        perform=lambda engine, call: add_films(engine, call.library, with_vectors(call.assets)),
         after=_after_add,
     ),
     "delete": Operation(

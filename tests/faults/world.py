@@ -49,6 +49,8 @@ class Asset:
     ----------
     added_ms
         When it was added; that decides when it expires.
+    is_video
+        Whether it has tracks: `films.py` says which.
     """
 
     media_id: str
@@ -57,6 +59,7 @@ class Asset:
     str_field1: str | None = None
     title: str | None = None
     added_ms: int = START_MS
+    is_video: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,16 @@ def test_an_assets_job_ends_with_it(
     assert engine.verify().damages == ()
 
 
+def test_what_has_expired_is_not_waited_for(
+    engine: facegrep.Engine, gate: Gate, clip: bytes
+) -> None:
+    engine.submit("lib", media_id="m", source=clip)
+    assert gate.reached.wait(WAIT_S)
+    engine.set_retention("lib", 1)
+    assert engine.wait_for_jobs(timeout_s=WAIT_S)
+    gate.opened.set()
+
+
 # By another process: one that uses SQLite may never open its files itself.
 SCAN = """
 import pathlib, sys

@@ -152,7 +152,8 @@ class ErasureOperations(SearchOperations):
 
         Notes
         -----
-        What another process adds while this runs may stay: stop adding the person first.
+        What another process adds while this runs may stay: stop adding the person first. Of what
+        waits to be analysed nobody knows who is in it: `wait_for_jobs` first.
         """
         if threshold is None:
             raise InvalidArgumentError("threshold: a cosine is needed, or every asset would go")

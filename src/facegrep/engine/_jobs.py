@@ -21,7 +21,14 @@ from facegrep.engine._results import AddResult
 from facegrep.engine._search import require_active
 from facegrep.engine._view import require_model
 from facegrep.engine._waiting import Kept
-from facegrep.store import Job, find_pending, find_stored, list_libraries, running_libraries
+from facegrep.store import (
+    Job,
+    find_pending,
+    find_stored,
+    list_libraries,
+    list_running,
+    running_libraries,
+)
 from facegrep.video._pyav import pyav
 
 if TYPE_CHECKING:
@@ -200,7 +207,12 @@ class JobOperations(IngestOperations):
         with self._store.catalog.read() as connection:
             running = set(running_libraries(connection))
             rows = list_libraries(connection, self._account) if running else []
-        return any(row.id in running and library in (None, row.name) for row in rows)
+            return any(
+                row.id in running
+                and library in (None, row.name)
+                and list_running(connection, row, -1, 1)  # one that has expired waits for nothing
+                for row in rows
+            )
 
     def _fetched(
         self, library: LibraryRow, ids: Sequence[str], fetch: Callable[[str], bytes] | None

@@ -460,3 +460,20 @@ def test_many_threads_submit_and_everything_is_analysed(
     for view in (engine, other):
         assert view.search("lib", MACRON_LATER).total == 16
     assert engine.verify().damages == ()
+
+
+def test_a_damaged_index_of_jobs_keeps_no_store_from_opening(engine: facegrep.Engine) -> None:
+    engine.add("lib", media_id="m", source=MACRON)
+    path = engine.path
+    engine.close()
+    connection = sqlite3.connect(path / "catalog.db", isolation_level=None)
+    query = "SELECT rootpage FROM sqlite_master WHERE name = 'media_running'"
+    (page,) = connection.execute(query).fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    with (path / "catalog.db").open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes([255] * 8))
+    with facegrep.open(path, device="cpu") as reopened:
+        assert found(reopened, MACRON_LATER) == ["m"]
+        assert reopened.verify().damages

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from facegrep._arguments import check_choice, shown
-from facegrep._errors import AlreadyExistsError, InvalidArgumentError
+from facegrep._errors import AlreadyExistsError, InvalidArgumentError, StoreCorrupt
 from facegrep._names import check_name
 from facegrep.engine._audit import AuditOperations
 from facegrep.engine._clips import ClipOperations
@@ -214,12 +214,17 @@ def open(
     who = None if actor is None else check_name(actor, "actor")
     store = Store.open(directory, readonly=readonly, on_create=_first_library)
     shared = Shared(store, device, precision)
-    if not readonly:
-        with store.catalog.read() as connection:
-            left = bool(running_libraries(connection))
-        if left:  # by a process that died, or was closed
-            shared.worker.wake(after_s=TAKE_UP_AFTER_S)
+    if not readonly and _has_jobs(store):  # of a process that died, or was closed
+        shared.worker.wake(after_s=TAKE_UP_AFTER_S)
     return Engine(shared, DEFAULT_ACCOUNT, who)
+
+
+def _has_jobs(store: Store) -> bool:
+    try:
+        with store.catalog.read() as connection:
+            return bool(running_libraries(connection))
+    except StoreCorrupt:  # said where it is used; libraries that are whole still answer
+        return False
 
 
 def _first_library(connection: sqlite3.Connection) -> None:

@@ -97,6 +97,18 @@ def seconds(clip: dict[str, Any]) -> list[tuple[float, float]]:
     return [(one["StartTime"], one["EndTime"]) for one in clip["OccurrencesInfos"]]
 
 
+def test_the_score_of_a_clip_is_the_probability_of_the_hit(
+    engine: facegrep.Engine, service: Service
+) -> None:
+    coarse(service, MACRON_LATER, "t")
+    (clip,) = fine(service, "film", "t")["MediaClipList"]
+    (hit,) = [hit for hit in engine.search("lib", MACRON_LATER) if hit.media_id == "film"]
+    (same,) = engine.clips("lib", "film", MACRON_LATER).clips
+    assert hit.probability is not None
+    assert clip["Score"] == same.probability == hit.probability > 0.9
+    assert same.score == hit.score < hit.probability
+
+
 @pytest.mark.parametrize(("photo", "shown"), [(MACRON_LATER, MACRON), (ARDERN_LATER, ARDERN)])
 def test_a_clip_says_when_and_where_the_person_is_seen(
     service: Service, engine: facegrep.Engine, photo: Path, shown: Path

@@ -42,6 +42,7 @@ from facegrep.store._media import (
     list_media,
     list_unanalysed,
 )
+from facegrep.store._people_rows import FaceKey, read_told
 from facegrep.store._receipt import Receipt, contradictions
 from facegrep.store._recognition import NewSample
 from facegrep.store._recognition_rows import (
@@ -78,6 +79,7 @@ __all__ = [
     "Copied",
     "Damage",
     "EntityRow",
+    "FaceKey",
     "Faces",
     "FileIdentity",
     "Job",
@@ -127,6 +129,7 @@ __all__ = [
     "read_changed_assets",
     "read_entries",
     "read_store",
+    "read_told",
     "read_tombstones",
     "read_video",
     "read_video_facts",

@@ -48,6 +48,8 @@ class ChangedAssets:
         uint64, what each adds to the library's digest.
     added_ms
         int64, when each was added; expired ones are among them.
+    face_data
+        What is known of its faces besides, packed (`_faces.py`).
     """
 
     ordinals: NDArray[np.int64]
@@ -57,6 +59,7 @@ class ChangedAssets:
     codes: NDArray[np.int8]
     hashes: NDArray[np.uint64]
     added_ms: NDArray[np.int64]
+    face_data: list[bytes | None]
 
 
 def count_changes(connection: sqlite3.Connection, library: LibraryRow, after_seq: int) -> int:
@@ -117,6 +120,7 @@ def read_changed_assets(
             codes=codes,
             hashes=hashes,
             added_ms=added_ms,
+            face_data=list(columns.face_data),
         )
 
 

@@ -87,6 +87,8 @@ TABLES: Final = (
         "checksum",
         "of a person: the rows of samples like them go; of assets: nothing",
     ),
+    Table(CATALOG, "people", "checksum", "counts change", library_key=True),
+    Table(CATALOG, "people_face", "checksum", "the rows of its faces go", library_key=True),
     Table(CATALOG, "audit", "chain", "gets counts and one salted hash"),
     Table(SESSION, "store", "checksum", "as in catalog.db"),
     Table(

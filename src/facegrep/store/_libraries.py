@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from facegrep._errors import NotFoundError, StoreCorrupt
 from facegrep.store._audit import note_change
 from facegrep.store._checksum import checked, checksum, int64, with_checksum
+from facegrep.store._people_rows import forget_all_told
 
 if TYPE_CHECKING:
     import sqlite3
@@ -182,6 +183,7 @@ def write_library(connection: sqlite3.Connection, library: LibraryRow) -> None:
 
 def delete_library(connection: sqlite3.Connection, library: LibraryRow) -> None:
     """Remove a library and all that is below it but its segments."""
+    forget_all_told(connection, library.id)
     for table in ("track", "video", "pending_input", "tombstone", "media"):
         connection.execute(f"DELETE FROM {table} WHERE library_id = ?", (library.id,))
     connection.execute("DELETE FROM library WHERE id = ?", (library.id,))

@@ -9,6 +9,7 @@ import numpy as np
 from facegrep.store._assets import MediaRow
 from facegrep.store._checksum import damaged, hash_row, int64, with_checksum
 from facegrep.store._faces import pack_faces
+from facegrep.store._people_rows import forget_told
 from facegrep.store._video_rows import delete_videos, insert_videos
 
 if TYPE_CHECKING:
@@ -205,6 +206,8 @@ def set_faces(
         "DELETE FROM pending_input WHERE library_id = ? AND ordinal = ?",
         [(row.library_id, row.ordinal) for row, *_ in rows],
     )
+    for library_id in {row.library_id for row, *_ in rows}:
+        forget_told(connection, library_id, [row.ordinal for row, *_ in rows])
     for row, faces, *_ in rows:
         if faces is not None and faces.video is not None:
             insert_videos(connection, row.library_id, [(row.ordinal, faces.video)])
@@ -244,6 +247,8 @@ def set_no_faces(connection: sqlite3.Connection, seq: int, rows: Sequence[MediaR
         )
         for row in rows
     ]
+    for library_id in {row.library_id for row in rows}:
+        forget_told(connection, library_id, [row.ordinal for row in rows])
     return replace_media(connection, changes)
 
 
@@ -255,6 +260,7 @@ def delete_media(
     keys = [(row.library_id, row.ordinal) for row in rows]
     for table in ("pending_input", "media"):
         connection.executemany(f"DELETE FROM {table} WHERE library_id = ? AND ordinal = ?", keys)
+    forget_told(connection, library.id, [row.ordinal for row in rows])
     connection.executemany(
         "INSERT INTO tombstone VALUES (?, ?, ?, ?)",
         [with_checksum((library.id, seq, row.ordinal)) for row in rows],

@@ -29,6 +29,7 @@ from facegrep.store._scrub import want_scrub
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -96,9 +97,16 @@ class RecognitionOperations(EraseOperations):
             return stored
 
     def insert_entity(
-        self, account: str, lib_id: str, name: str, info: str, *, actor: str | None = None
+        self,
+        account: str,
+        lib_id: str,
+        name: str,
+        info: str,
+        *,
+        samples: Sequence[NewSample] = (),
+        actor: str | None = None,
     ) -> tuple[RecognitionRow, EntityRow]:
-        """Add an entity without a sample; returns its library, too."""
+        """Add an entity, with samples of different contents; returns its library, too."""
         with self.catalog.write() as transaction:
             connection = transaction.connection
             library = find_recognition(connection, account, lib_id)
@@ -114,7 +122,10 @@ class RecognitionOperations(EraseOperations):
                 digest=0,
             )
             library, stored = insert_entity(connection, library, row)
-            _note(connection, library, "create_entity", actor, entities=1)
+            for sample in samples:
+                _, library, stored = _insert_sample(connection, library, stored, sample)
+            counted = {"samples": len(samples)} if samples else {}
+            _note(connection, library, "create_entity", actor, entities=1, **counted)
             return library, stored
 
     def insert_sample(
@@ -140,21 +151,8 @@ class RecognitionOperations(EraseOperations):
             for row in list_samples(connection, library, entity):
                 if row.content_sha256 == sample.content_sha256:
                     return row, False
-            library = library._replace(seq=transaction.seq, next_number=library.next_number + 1)
-            values = sample.values
-            row = SampleRow(
-                recognition_id=library.id,
-                entity_id=entity_id,
-                sample_id=_new_id(),
-                number=library.next_number - 1,
-                created_ms=now_ms(),
-                source=sample.source,
-                content_sha256=sample.content_sha256,
-                face_data=None if values is None else pack_faces(values),
-                precision=sample.precision,
-                code=sample.code.tobytes(),
-            )
-            stored = insert_sample(connection, library, entity, row)
+            library = library._replace(seq=transaction.seq)
+            stored, library, _ = _insert_sample(connection, library, entity, sample)
             _note(connection, library, "add_sample", actor, samples=1)
             return stored, True
 
@@ -232,6 +230,27 @@ class RecognitionOperations(EraseOperations):
             delete_samples(connection, library, entity, gone, with_entity=False)
             _note(connection, library, "delete_sample", actor, samples=1)
         self._finish(timeout_s)
+
+
+def _insert_sample(
+    connection: sqlite3.Connection, library: RecognitionRow, entity: EntityRow, sample: NewSample
+) -> tuple[SampleRow, RecognitionRow, EntityRow]:
+    """Add a sample; returns it, and library and entity as they are then."""
+    values = sample.values
+    row = SampleRow(
+        recognition_id=library.id,
+        entity_id=entity.entity_id,
+        sample_id=_new_id(),
+        number=library.next_number,
+        created_ms=now_ms(),
+        source=sample.source,
+        content_sha256=sample.content_sha256,
+        face_data=None if values is None else pack_faces(values),
+        precision=sample.precision,
+        code=sample.code.tobytes(),
+    )
+    library = library._replace(next_number=library.next_number + 1)
+    return insert_sample(connection, library, entity, row)
 
 
 def _new_id() -> str:

@@ -274,15 +274,14 @@ def insert_entity(
 
 def insert_sample(
     connection: sqlite3.Connection, library: RecognitionRow, entity: EntityRow, row: SampleRow
-) -> SampleRow:
-    """Add a sample of an entity; returns it as it is stored."""
+) -> tuple[SampleRow, RecognitionRow, EntityRow]:
+    """Add a sample of an entity; returns it as it is stored, and both as they are then."""
     row = sealed(row)
     connection.execute(f"INSERT INTO {SAMPLE} VALUES ({', '.join('?' * len(row))})", row)
     changed = entity._replace(
         sample_count=entity.sample_count + 1, digest=int64(entity.digest + row.checksum)
     )
-    _replace_entity(connection, library, entity, changed)
-    return row
+    return row, *_replace_entity(connection, library, entity, changed)
 
 
 def delete_samples(
@@ -301,7 +300,7 @@ def delete_samples(
         changed = entity._replace(
             sample_count=entity.sample_count - len(samples), digest=int64(entity.digest - gone)
         )
-        return _replace_entity(connection, library, entity, changed)
+        return _replace_entity(connection, library, entity, changed)[0]
     statement = f"DELETE FROM {ENTITY} WHERE recognition_id = ? AND entity_id = ?"
     connection.execute(statement, entity[:2])
     return write_recognition(
@@ -326,7 +325,7 @@ def sealed(row: _Row) -> _Row:
 
 def _replace_entity(
     connection: sqlite3.Connection, library: RecognitionRow, old: EntityRow, new: EntityRow
-) -> RecognitionRow:
+) -> tuple[RecognitionRow, EntityRow]:
     new = sealed(new)
     names = ", ".join(f"{name} = ?" for name in new._fields[2:])
     connection.execute(
@@ -334,7 +333,7 @@ def _replace_entity(
         (*new[2:], *new[:2]),
     )
     changed = library._replace(digest=int64(library.digest + new.checksum - old.checksum))
-    return write_recognition(connection, changed)
+    return write_recognition(connection, changed), new
 
 
 def _recognition(row: tuple[object, ...]) -> RecognitionRow:

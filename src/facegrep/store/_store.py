@@ -20,6 +20,7 @@ from facegrep.store._filesystem import (
 from facegrep.store._holdings import kind_of
 from facegrep.store._jobs import JobOperations
 from facegrep.store._making import check_database, create_database, is_made, upgrade_database
+from facegrep.store._people import PeopleOperations
 from facegrep.store._recognition import RecognitionOperations
 from facegrep.store._searches import SearchAuditOperations
 
@@ -35,6 +36,7 @@ class Store(
     CompactOperations,
     DeleteOperations,
     JobOperations,
+    PeopleOperations,
     RecognitionOperations,
     SearchAuditOperations,
     BackupOperations,

@@ -262,6 +262,26 @@ CATALOG: Final = Schema(
             FOREIGN KEY (recognition_id, entity_id) REFERENCES recognition_entity
         ) STRICT, WITHOUT ROWID
         """,
+        # What users said about people: _people_rows.py.
+        """
+        CREATE TABLE people (
+            library_id INTEGER PRIMARY KEY,
+            next_number INTEGER NOT NULL,
+            face_count INTEGER NOT NULL,
+            digest INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE people_face (
+            library_id INTEGER NOT NULL,
+            ordinal INTEGER NOT NULL,
+            face_no INTEGER NOT NULL,
+            person INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (library_id, ordinal, face_no)
+        ) STRICT, WITHOUT ROWID
+        """,
         _AUDIT,
     ),
 )

@@ -18,6 +18,7 @@ from facegrep.store._checksum import checksum
 from facegrep.store._core import StoreCore
 from facegrep.store._libraries import library_by_id, library_ids, same_library
 from facegrep.store._media_rows import COLUMNS, hash_of
+from facegrep.store._people_rows import count_told_of_nothing, read_told
 from facegrep.store._recognition_rows import list_all_samples, list_recognition
 from facegrep.store._segment_rows import list_segments, named_segment_files, read_blocks
 from facegrep.store._segments import open_segment_file, read_block
@@ -143,6 +144,8 @@ class VerifyOperations(StoreCore):
             with self.catalog.snapshot() as connection:
                 current = same_library(connection, library)
                 for what in _wrong_rows(found, connection, current):
+                    found.damages.append(Damage(file, what, library.name))
+                for what in _wrong_told(connection, current):
                     found.damages.append(Damage(file, what, library.name))
                 segments = list_segments(connection, current)
         except NotFoundError:  # dropped meanwhile
@@ -333,6 +336,16 @@ def _wrong_rows(
     segments = {segment.id: segment for segment in list_segments(connection, library)}
     for segment_id, taken in places.items():
         yield from _wrong_places(segments.get(segment_id), segment_id, taken)
+
+
+def _wrong_told(connection: sqlite3.Connection, library: LibraryRow) -> Iterator[str]:
+    """Yield what is wrong with what was said about people, in words."""
+    if count := count_told_of_nothing(connection, library):
+        yield f"{count} rows of table people_face are of no face"
+    try:
+        read_told(connection, library)
+    except StoreCorrupt as error:
+        yield str(error)
 
 
 def _wrong_places(

@@ -10,6 +10,7 @@ from facegrep.engine._clip_results import Clip, ClipResult, Occurrence
 from facegrep.engine._engine import Engine, open
 from facegrep.engine._erasure import ErasePlan
 from facegrep.engine._items import Item
+from facegrep.engine._people_results import People, PersonFace, UnknownPerson
 from facegrep.engine._recognition_results import (
     AddSampleResult,
     Entity,
@@ -62,6 +63,8 @@ __all__ = [
     "Media",
     "Occurrence",
     "Page",
+    "People",
+    "PersonFace",
     "QueryPhoto",
     "Receipt",
     "RecognisedFace",
@@ -71,6 +74,7 @@ __all__ = [
     "SampleMatch",
     "SearchResult",
     "StoredFace",
+    "UnknownPerson",
     "VerifyReport",
     "VideoFacts",
     "VideoProgress",

@@ -21,9 +21,8 @@ from facegrep.engine._pages import FrozenAnswer
 from facegrep.engine._results import UNSET, SearchResult, Unset
 from facegrep.engine._roster import NOBODY
 from facegrep.engine._search import SearchOperations, require_active
-from facegrep.engine._threshold import Threshold, ThresholdRule, threshold_rule
+from facegrep.engine._threshold import Threshold, ThresholdRule, live_faces, threshold_rule
 from facegrep.store import (
-    count_expired,
     find_media,
     read_asset_codes,
     read_store,
@@ -128,7 +127,7 @@ class ClipOperations(SearchOperations):
                 what = f"library {library!r}, media {media_id!r}: {error}"
                 raise StoreCorrupt(what, library=library) from error
             known = self._known(connection, now, codes)
-            required, reason = asked.rule.among(_live_faces(connection, now))
+            required, reason = asked.rule.among(live_faces(connection, now))
             return ClipResult(
                 clips=_found(people, codes, asked.embedding, required, known, wanted, calibration),
                 threshold=required,
@@ -179,7 +178,7 @@ class ClipOperations(SearchOperations):
         if not roster.people or not len(codes):
             return [None] * len(codes)
         rule = threshold_rule(library, "library", self._shared.manifest)
-        threshold, _ = rule.among(_live_faces(connection, library))
+        threshold, _ = rule.among(live_faces(connection, library))
         who, scores = roster.assign(codes, cast("float", threshold))
         return [
             None if number == NOBODY else (roster.people[number], score)
@@ -232,11 +231,6 @@ class _People:
         for face, person in enumerate(self.of_face):
             by_person.setdefault(person, []).append(face)
         yield from by_person.items()
-
-
-def _live_faces(connection: sqlite3.Connection, library: LibraryRow) -> int:
-    """Count the faces that a search would be among."""
-    return library.face_count - count_expired(connection, library)[1]
 
 
 def _found(

@@ -16,6 +16,7 @@ from facegrep.engine._face_index import IndexingOperations
 from facegrep.engine._jobs import JobOperations
 from facegrep.engine._libraries import LibraryOperations
 from facegrep.engine._pages import Answers
+from facegrep.engine._people_told import TellingOperations
 from facegrep.engine._recognition import RecognitionOperations
 from facegrep.engine._upkeep import UpkeepOperations
 from facegrep.engine._vectors import VectorOperations
@@ -44,6 +45,7 @@ class Engine(
     IndexingOperations,
     ClipOperations,
     RecognitionOperations,
+    TellingOperations,
     ErasureOperations,
     UpkeepOperations,
     AuditOperations,

@@ -27,11 +27,10 @@ from facegrep.engine._recognition_results import (
 )
 from facegrep.engine._roster import NOBODY
 from facegrep.engine._search import SearchOperations
-from facegrep.engine._threshold import threshold_rule
+from facegrep.engine._threshold import live_faces, threshold_rule
 from facegrep.media import read_picture
 from facegrep.store import (
     NewSample,
-    count_expired,
     find_media,
     find_recognition,
     list_entities,
@@ -291,7 +290,7 @@ class RecognitionOperations(SearchOperations):
             if not roster.people or not media.face_count:
                 return ()
             rule = threshold_rule(row, "library", self._shared.manifest)
-            threshold, _ = rule.among(row.face_count - count_expired(connection, row)[1])
+            threshold, _ = rule.among(live_faces(connection, row))
             (codes,) = read_asset_codes(connection, store.vectors.folder, row, [media])
             values = unpack_faces(media.face_data, media.face_count)
             who, scores = roster.assign(codes, -1.0 if threshold is None else threshold)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from facegrep._arguments import check_threshold
 from facegrep._errors import InvalidArgumentError
+from facegrep.store import count_expired
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from facegrep.store import LibraryRow
@@ -82,3 +84,8 @@ def threshold_rule(
         )
     manifest = manifest_of(library.model)
     return ThresholdRule(manifest.threshold_floor, f"the floor of model {manifest.id}", manifest)
+
+
+def live_faces(connection: sqlite3.Connection, library: LibraryRow) -> int:
+    """Count the faces that a search would be among."""
+    return library.face_count - count_expired(connection, library)[1]

@@ -25,6 +25,7 @@ from facegrep.cli._doctor import doctor
 from facegrep.cli._erase import erase, purge
 from facegrep.cli._options import STORE_HELP
 from facegrep.cli._output import show_error
+from facegrep.cli._people import people
 from facegrep.cli._search import search
 from facegrep.cli._upkeep import backup, compact, retention, verify
 
@@ -56,7 +57,8 @@ class _OneLineErrors(TyperGroup):
             show_error(f"{where}; `facegrep add` makes one, --store names another")
             raise typer.Exit(1) from error
         except NotFoundError as error:
-            what = "libraries" if error.kind == "library" else "media"
+            lists = {"library": "libraries", "person": "people", "face": "people"}
+            what = lists.get(error.kind, "media")
             show_error(f"{error.kind} {error.name!r} does not exist; see `facegrep {what}`")
             raise typer.Exit(1) from error
         except StoreVersionError as error:
@@ -121,5 +123,6 @@ for command in (
     *(verify, backup, compact, doctor, demo),
 ):
     app.command(help=_help_of(command))(command)
+app.add_typer(people, name="people")
 app.add_typer(audit, name="audit")
 app.add_typer(bench, name="bench")

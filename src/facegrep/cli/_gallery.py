@@ -1,28 +1,32 @@
-"""A search's answer to what the page shows: thumbnails, cut from the sources as it is written."""
+"""A search's answer, or people, to what the page shows: thumbnails, cut as it is written."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from facegrep._errors import FacegrepError, NotFoundError, PictureError
 from facegrep.cli._moment import video_photo
-from facegrep.cli._page import Photo, Search
+from facegrep.cli._output import counted
+from facegrep.cli._page import Faces, Photo, Search
 from facegrep.cli._search import doubts, expected_false_matches, rounded
 from facegrep.cli._thumbnail import thumbnail
 from facegrep.media import read_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from facegrep import Engine
-    from facegrep.engine import Hit, SearchResult
+    from facegrep.engine import Hit, Media, People, SearchResult, UnknownPerson
     from facegrep.vision import Box
+
+_T = TypeVar("_T")
+_P = TypeVar("_P")
 
 # Decoding a photo of 12 megapixels takes 0.1 s and 80 MB, most of it without the GIL.
 _READERS: Final = min(4, os.cpu_count() or 1)
@@ -61,6 +65,32 @@ def search_on_page(
     )
 
 
+def people_on_page(engine: Engine, people: People) -> Faces:
+    """Show the best face of each unknown person, in its photo."""
+
+    def photo(person: UnknownPerson) -> Photo:
+        label = counted(person.face_count, "face", "faces")
+        try:
+            source = engine.get(people.library, person.best.media_id)
+        except NotFoundError:  # deleted since it was found
+            return Photo(person.person_id, None, note="This photo is gone.", label=label)
+        if source.media_type == "video":
+            return Photo(person.person_id, None, note="This face is in a video.", label=label)
+        found = _photo(source, person.best.box)
+        return dataclasses.replace(found, name=person.person_id, label=label)
+
+    return Faces(
+        library=people.library,
+        total=len(people),
+        people=_read(photo, people),
+        facts=[
+            ("faces of nobody", f"{len(people.unclustered):,}"),
+            ("faces recognised", f"{people.recognised:,}"),
+            ("likeness needed", f"{people.threshold:.3f} ({people.threshold_reason})"),
+        ],
+    )
+
+
 def made_now() -> str:
     """When the page is made, and by what."""
     now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
@@ -76,30 +106,32 @@ def _query_photos(pictures: Sequence[str], boxes: Sequence[Box]) -> list[Photo]:
 
 
 def _photos(engine: Engine, library: str, result: SearchResult) -> Iterator[Photo]:
+    def photo(hit: Hit) -> Photo | None:
+        try:
+            source = engine.get(library, hit.media_id)
+        except NotFoundError:  # deleted since it was found
+            return None
+        chance = "" if hit.probability is None else f"p {rounded(hit.probability)}"
+        if source.media_type == "video":
+            return video_photo(engine, library, source, hit, result, chance=chance)
+        return dataclasses.replace(_photo(source, hit.box, float(hit.score)), chance=chance)
+
+    return (found for found in _read(photo, result) if found is not None)
+
+
+def _read(read: Callable[[_T], _P], them: Iterable[_T]) -> Iterator[_P]:
     with ThreadPoolExecutor(_READERS, "facegrep-page") as pool:
-        for photo in pool.map(functools.partial(_photo, engine, library, result), result):
-            if photo is not None:
-                yield photo
+        yield from pool.map(read, them)
 
 
-def _photo(engine: Engine, library: str, result: SearchResult, hit: Hit) -> Photo | None:
-    try:
-        source = engine.get(library, hit.media_id)
-    except NotFoundError:  # deleted since it was found
-        return None
-    chance = "" if hit.probability is None else f"p {rounded(hit.probability)}"
-    if source.media_type == "video":
-        return video_photo(engine, library, source, hit, result, chance=chance)
-    score = float(hit.score)
+def _photo(source: Media, box: Box | None, score: float | None = None) -> Photo:
+    name = source.media_id
     if source.source is None or not Path(source.source).is_absolute():
-        note = "This photo is not known as a file of this machine."
-        return Photo(hit.media_id, None, score, note, chance)
+        return Photo(name, None, score, "This photo is not known as a file of this machine.")
     try:
         picture = read_picture(source.source)
     except PictureError as error:
-        note = f"This photo cannot be shown: {error.reason}."
-        return Photo(hit.media_id, None, score, note, chance)
+        return Photo(name, None, score, f"This photo cannot be shown: {error.reason}.")
     if picture.sha256.hex() != source.content_sha256:
-        note = "This file has changed since it was added."
-        return Photo(hit.media_id, None, score, note, chance)
-    return Photo(hit.media_id, thumbnail(picture.pixels, hit.box), score, chance=chance)
+        return Photo(name, None, score, "This file has changed since it was added.")
+    return Photo(name, thumbnail(picture.pixels, box), score)

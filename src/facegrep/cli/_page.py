@@ -48,11 +48,13 @@ class Photo:
     thumbnail
         ``None`` where the source cannot be read; then `note` says why.
     score
-        Cosine; ``None`` for the picture that was searched with.
+        Cosine; ``None`` for the picture that was searched with, and for a person's.
     chance
         How probable it is that this is the person, as text; empty where that is not known.
     timelines
         Of a video, one for each person who matches.
+    label
+        What is said in place of a score.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Photo:
     note: str = ""
     chance: str = ""
     timelines: tuple[Timeline, ...] = ()
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,17 @@ _SPANS: Final = 4
 """What of a video is shown: enough to know it by, and no page of numbers."""
 
 
-def write_page(path: Path, searches: Iterable[Search], *, made: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """People on the page, by a photo of each, as `Search` has matches."""
+
+    library: str
+    total: int
+    people: Iterable[Photo]
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+
+def write_page(path: Path, searches: Iterable[Search | Faces], *, made: str) -> None:
     """Write the page, or leave what was at `path` as it was.
 
     Parameters
@@ -107,7 +120,7 @@ def write_page(path: Path, searches: Iterable[Search], *, made: str) -> None:
             partial.unlink()
 
 
-def _page(searches: Iterable[Search], made: str) -> Iterator[str]:
+def _page(searches: Iterable[Search | Faces], made: str) -> Iterator[str]:
     style = resources.files("facegrep.cli").joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'"
@@ -119,8 +132,8 @@ def _page(searches: Iterable[Search], made: str) -> Iterator[str]:
         "<title>facegrep: photos and videos of a person</title>\n"
         f"<style>{style}</style>\n</head>\n<body>\n<main>\n"
     )
-    for search in searches:
-        yield from _search(search)
+    for each in searches:
+        yield from _search(each) if isinstance(each, Search) else _faces(each)
     yield (
         "</main>\n<footer><p>A score is the cosine of two face embeddings: 1 is the same picture, "
         "0 is nobody like it. The p beside it is the probability that this is the person, for one "
@@ -132,14 +145,13 @@ def _page(searches: Iterable[Search], made: str) -> Iterator[str]:
 
 
 def _search(search: Search) -> Iterator[str]:
-    facts = [("library", search.library), *search.facts]
     yield '<section class="search">\n<header class="query">\n<div class="photos">'
     yield from (_picture(photo) for photo in search.query)
     yield '</div>\n<div class="text">\n<p class="over">searched with '
     yield ", ".join(_text(photo.name) for photo in search.query)
-    yield f'</p>\n<h1>{_headline(search)}</h1>\n<ul class="facts">'
-    yield from (f"<li>{_text(label)} <b>{_text(value)}</b></li>" for label, value in facts)
-    yield "</ul>\n</div>\n</header>\n"
+    yield f"</p>\n<h1>{_headline(search)}</h1>\n"
+    yield from _facts([("library", search.library), *search.facts])
+    yield "</div>\n</header>\n"
     if search.total:
         yield '<ol class="matches">\n'
         yield from (_match(photo, search.threshold) for photo in search.matches)
@@ -147,6 +159,22 @@ def _search(search: Search) -> Iterator[str]:
     else:
         yield '<p class="none">Nobody here looks enough like this person.</p>\n'
     yield "</section>\n"
+
+
+def _faces(faces: Faces) -> Iterator[str]:
+    headline = f"{faces.total:,} {'person' if faces.total == 1 else 'people'} without a name"
+    yield '<section class="search">\n<header class="query">\n<div class="text">'
+    yield f"<h1>{headline}</h1>\n"
+    yield from _facts([("library", faces.library), *faces.facts])
+    yield '</div>\n</header>\n<ol class="matches">\n'
+    yield from (_match(photo, None) for photo in faces.people)
+    yield "</ol>\n</section>\n"
+
+
+def _facts(facts: list[tuple[str, str]]) -> Iterator[str]:
+    yield '<ul class="facts">'
+    yield from (f"<li>{_text(label)} <b>{_text(value)}</b></li>" for label, value in facts)
+    yield "</ul>\n"
 
 
 def _headline(search: Search) -> str:
@@ -163,7 +191,8 @@ def _match(photo: Photo, threshold: float | None) -> str:
     close_up = f'<img class="face" alt="" src="{_data_url(face)}">' if face else ""
     under = f'<p class="folder">{_text(f"{folder}/")}</p>' if folder else ""
     when = "".join(map(_when, photo.timelines[:_TIMELINES]))
-    score = "" if photo.score is None else f'<span class="score">{photo.score:.3f}</span>'
+    said = _text(photo.label) if photo.score is None else f"{photo.score:.3f}"
+    score = f'<span class="score">{said}</span>' if photo.label or photo.score is not None else ""
     chance = f'<span class="chance">{_plain(photo.chance)}</span>' if photo.chance else ""
     return (
         f'<li class="match"><div class="frame">{_picture(photo)}</div>'

@@ -22,8 +22,9 @@ from typing import Final, Literal, TypeAlias
 
 from tests.faults import clock, sabotage, worker
 from tests.faults.check import differences, which
-from tests.faults.operations import FIRST, OPERATIONS, Call, after, make_store, perform, plan
+from tests.faults.operations import FIRST, OPERATIONS, after, make_store, perform, plan
 from tests.faults.report import Outcome, main
+from tests.faults.telling import Call
 from tests.faults.trace import FileCall, Strace, allow_strace, forget_names, keep_names
 from tests.faults.world import World
 

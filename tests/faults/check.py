@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,11 @@ import numpy as np
 from tests.faults import clock
 from tests.faults.films import film_differences
 from tests.faults.operations import MAIN, SPARE, THRESHOLD, copy_of
-from tests.faults.world import Asset, World, code_of, vector_of
+from tests.faults.world import Asset, Face, World, code_of, vector_of
 
 import facegrep
 from facegrep.engine import Media
+from facegrep.store import find_library, find_ordinals, read_told
 from facegrep.store._scrub import wanted_scrub
 
 SCORE_ERROR: Final = 2e-7
@@ -70,6 +72,7 @@ def _differences(engine: facegrep.Engine, world: World) -> list[str]:
                 wrong += film_differences(engine, name, film, _QUERY)
         if shelf.active:
             wrong += _search_differences(engine, world, name)
+        wrong += _told_differences(engine, world, name)
         if name == MAIN:
             wrong += _people_differences(engine, world)
         for media_id in (*world.gone, *world.expired(name)[:_COMPARED]):
@@ -209,6 +212,23 @@ def _search_differences(engine: facegrep.Engine, world: World, library: str) -> 
     if total != wanted:
         wrong.append(f"{library}: filtered total {total}, expected {wanted}")
     return wrong
+
+
+def _told_differences(engine: facegrep.Engine, world: World, library: str) -> list[str]:
+    """Compare who is told to be one person, expired or not."""
+    people: defaultdict[int, set[Face]] = defaultdict(set)
+    with engine._shared.store.catalog.read() as connection:
+        row = find_library(connection, engine.account, library)
+        told = read_told(connection, row)
+        media = find_ordinals(connection, row, {ordinal for ordinal, _ in told})
+    ids = {each.ordinal: each.media_id for each in media}
+    for (ordinal, face_no), person in told.items():
+        people[person].add((ids.get(ordinal, "an asset that is gone"), face_no))
+    expected = set(world.shelves[library].told)
+    found = {frozenset(faces) for faces in people.values()}
+    if found == expected:
+        return []
+    return [f"{library}: {len(found)} people were told of, expected {len(expected)} or others"]
 
 
 def _people_differences(engine: facegrep.Engine, world: World) -> list[str]:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from tests.faults import clock
+from tests.faults import clock, telling
 from tests.faults.films import add_films, with_vectors
+from tests.faults.telling import Call
 from tests.faults.world import DIM, Asset, Frozen, Shelf, World, media_id_of, vector_of
 
 import facegrep
@@ -42,20 +43,6 @@ _AUDITED: Final = 64
 _PEOPLE: Final = 6
 _SAMPLES: Final = 3
 _TICKS: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A step that was planned: plain data, the same in every process."""
-
-    verb: str
-    library: str = ""
-    assets: tuple[Asset, ...] = ()
-    media_ids: tuple[str, ...] = ()
-    token: str = ""
-    query: int = 0
-    ms: int | None = None
-    on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +356,7 @@ def _plan_switch_off(_chance: random.Random, world: World, _step: int) -> Call |
 def _after_switch_off(world: World, call: Call) -> World:
     shelf = world.shelves[call.library]
     assets = {key: replace(asset, vectors=()) for key, asset in shelf.assets.items()}
-    off = replace(shelf, assets=assets, active=False)
+    off = replace(shelf, assets=assets, active=False, told=())
     return replace(world, shelves=world.shelves | {call.library: off})
 
 
@@ -439,6 +426,12 @@ OPERATIONS: Final[dict[str, Operation]] = {
             _known(engine), _entity(engine, call.token)
         ),
         after=_after_part,
+    ),
+    "merge": Operation(
+        weight=3, plan=telling.plan_merge, perform=telling.merge, after=telling.after_merge
+    ),
+    "split": Operation(
+        weight=2, plan=telling.plan_split, perform=telling.split, after=telling.after_split
     ),
     "retain": Operation(
         weight=2,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import uuid
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,10 @@ class Frozen:
     hits: tuple[tuple[str, float], ...]
 
 
+Face: TypeAlias = tuple[str, int]
+"""The id of an asset, and the number of a face in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """A library.
@@ -83,11 +87,14 @@ class Shelf:
         Whether its face index is; without, it holds assets but no vectors.
     ttl_ms
         How long assets are kept; ``None``: for ever.
+    told
+        The faces that are told to be one person, of each such person.
     """
 
     assets: dict[str, Asset] = field(default_factory=dict)
     active: bool = True
     ttl_ms: int | None = None
+    told: tuple[frozenset[Face], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +159,8 @@ class World:
         shelf = self.shelves[library]
         kept = {key: asset for key, asset in shelf.assets.items() if key not in set(media_ids)}
         gone = [media_id for media_id in media_ids if media_id in shelf.assets]
+        left = [frozenset(face for face in told if face[0] in kept) for told in shelf.told]
+        told = tuple(filter(None, left))
         tokens = {
             token: replace(frozen, hits=tuple(hit for hit in frozen.hits if hit[0] in kept))
             if frozen.library == library
@@ -160,10 +169,15 @@ class World:
         }
         return replace(
             self,
-            shelves=self.shelves | {library: replace(shelf, assets=kept)},
+            shelves=self.shelves | {library: replace(shelf, assets=kept, told=told)},
             tokens=tokens,
             gone=(*self.gone, *gone)[-_GRAVEYARD:],
         )
+
+    def with_told(self, library: str, told: list[frozenset[Face]]) -> World:
+        """Say anew who is told to be one person."""
+        shelf = replace(self.shelves[library], told=tuple(filter(None, told)))
+        return replace(self, shelves=self.shelves | {library: shelf})
 
     def without_library(self, library: str) -> World:
         """Take out a library, with its tokens."""

@@ -117,12 +117,11 @@ class TellingOperations(PeopleOperations):
                 samples=chosen,
                 actor=self._actor,
             )
-            return entity_of(known, made)
-        for sample in chosen:
-            store.insert_sample(self._account, known.lib_id, entity_id, sample, actor=self._actor)
-        with store.catalog.read() as connection:
-            known = find_recognition(connection, self._account, known.lib_id)
-            return entity_of(known, require_entity(connection, known, entity_id))
+        else:
+            made = store.insert_samples(
+                self._account, known.lib_id, entity_id, chosen, actor=self._actor
+            )
+        return entity_of(*made)
 
     def merge_people(self, library: str, people: Sequence[Person]) -> str:
         """Say that some are one person. Their faces of now stay together from then on.

@@ -156,6 +156,35 @@ class RecognitionOperations(EraseOperations):
             _note(connection, library, "add_sample", actor, samples=1)
             return stored, True
 
+    def insert_samples(
+        self,
+        account: str,
+        lib_id: str,
+        entity_id: str,
+        samples: Sequence[NewSample],
+        *,
+        actor: str | None = None,
+    ) -> tuple[RecognitionRow, EntityRow]:
+        """Add samples, all or none, but those whose content is there; returns the entity.
+
+        Raises
+        ------
+        NotFoundError
+            No such library or entity.
+        """
+        with self.catalog.write() as transaction:
+            connection = transaction.connection
+            library = find_recognition(connection, account, lib_id)
+            entity = require_entity(connection, library, entity_id)
+            known = {row.content_sha256 for row in list_samples(connection, library, entity)}
+            new = [sample for sample in samples if sample.content_sha256 not in known]
+            if new:
+                library = library._replace(seq=transaction.seq)
+                for sample in new:
+                    _, library, entity = _insert_sample(connection, library, entity, sample)
+                _note(connection, library, "add_sample", actor, samples=len(new))
+            return library, entity
+
     def delete_recognition(
         self,
         account: str,

@@ -104,7 +104,7 @@ clean:  ## remove .venv and build
 .venv/.installed: .venv/.created $(NATIVE)
 	@echo 'building the native core and installing facegrep'
 	@$(QUIETLY) build/log/build-tools $(PY) -m pip install --group build
-	@$(QUIETLY) build/log/install $(PY) -m pip install --no-build-isolation -e '.[cpu,video]' --group test $(STRICT_PIP)
+	@$(QUIETLY) build/log/install $(PY) -m pip install --no-build-isolation -e '.[cpu,server,video]' --group test $(STRICT_PIP)
 	@touch $@
 
 .venv/.bench-tools: .venv/.installed pyproject.toml

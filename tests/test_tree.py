@@ -23,6 +23,7 @@ BELOW: dict[str, set[str]] = {
     "engine": {"index", "media", "store", "video", "vision"},
     "_bench": {"index"},
     "ice": {"engine", "index", "media", "store", "video", "vision"},
+    "server": {"engine", "ice", "index"},
 }
 INDEX_MODULES = {"_arguments", "_core", "_index", "_names", "_result", "_where"}
 

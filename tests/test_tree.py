@@ -23,7 +23,8 @@ BELOW: dict[str, set[str]] = {
     "engine": {"index", "media", "store", "video", "vision"},
     "_bench": {"index"},
     "ice": {"engine", "index", "media", "store", "video", "vision"},
-    "server": {"engine", "ice", "index"},
+    "keys": {"engine", "index", "store"},
+    "server": {"engine", "ice", "index", "keys"},
 }
 INDEX_MODULES = {"_arguments", "_core", "_index", "_names", "_result", "_where"}
 

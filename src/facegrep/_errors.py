@@ -14,6 +14,7 @@
     │   └── DeviceUnavailableError             the device asked for cannot run; says what is missing
     ├── MissingExtraError (ImportError)        a part of facegrep that is not installed; .extra
     ├── OperationDeniedError (RuntimeError)    the library's state forbids it
+    ├── MasterKeyError (RuntimeError)          no key to seal secrets with, or not the right one
     ├── SnapshotDamaged (RuntimeError)         a saved index, never the store: made anew, not raised
     ├── StoreError (RuntimeError)              the store on disk
     │   ├── StoreNotFound                      there is none, and this call does not create one
@@ -93,7 +94,8 @@ class NotFoundError(InvalidArgumentError, LookupError):
     Attributes
     ----------
     kind
-        ``"library"``, ``"media"``, ``"recognition library"``, ``"entity"`` or ``"sample"``.
+        ``"library"``, ``"media"``, ``"recognition library"``, ``"entity"``, ``"sample"`` or
+        ``"access key"``.
     name
         The name that was asked for.
     """
@@ -128,6 +130,10 @@ class MissingExtraError(FacegrepError, ImportError):
 
 class OperationDeniedError(FacegrepError, RuntimeError):
     """The library's state forbids the call."""
+
+
+class MasterKeyError(FacegrepError, RuntimeError):
+    """Secrets of access keys cannot be sealed or opened: no master key, or not the right one."""
 
 
 class SnapshotDamaged(FacegrepError, RuntimeError):

@@ -23,6 +23,7 @@ from facegrep.cli._catalog import delete, libraries, media
 from facegrep.cli._demo import demo
 from facegrep.cli._doctor import doctor
 from facegrep.cli._erase import erase, purge
+from facegrep.cli._keys import keys
 from facegrep.cli._options import STORE_HELP
 from facegrep.cli._output import show_error
 from facegrep.cli._people import people
@@ -57,7 +58,12 @@ class _OneLineErrors(TyperGroup):
             show_error(f"{where}; `facegrep add` makes one, --store names another")
             raise typer.Exit(1) from error
         except NotFoundError as error:
-            lists = {"library": "libraries", "person": "people", "face": "people"}
+            lists = {
+                "library": "libraries",
+                "person": "people",
+                "face": "people",
+                "access key": "keys list",
+            }
             what = lists.get(error.kind, "media")
             show_error(f"{error.kind} {error.name!r} does not exist; see `facegrep {what}`")
             raise typer.Exit(1) from error
@@ -125,4 +131,5 @@ for command in (
     app.command(help=_help_of(command))(command)
 app.add_typer(people, name="people")
 app.add_typer(audit, name="audit")
+app.add_typer(keys, name="keys")
 app.add_typer(bench, name="bench")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import sqlite3
     from types import TracebackType
 
+    from facegrep.store import AccessStore
     from facegrep.vision import Device, Precision
 
 
@@ -85,6 +86,11 @@ class Engine(
     def actor(self) -> str | None:
         """Who acts, as the audit has it."""
         return self._actor
+
+    @property
+    def access(self) -> AccessStore:
+        """Keys and nonces of all accounts: what `facegrep.keys` and a server work on."""
+        return self._store.access
 
     def for_account(self, name: str, *, actor: str | None = None) -> Engine:
         """View the same store as another account, or another actor.

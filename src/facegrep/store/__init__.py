@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from facegrep.store._access import AccessKeyRow, AccessStore
 from facegrep.store._answer import Answer
 from facegrep.store._answers import GONE, AnswerStore, KeptAnswer
 from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset
@@ -70,6 +71,8 @@ __all__ = [
     "GONE",
     "MAX_DIM",
     "MIN_DEAD_SHARE",
+    "AccessKeyRow",
+    "AccessStore",
     "Answer",
     "AnswerStore",
     "CacheName",

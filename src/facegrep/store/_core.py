@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from facegrep._errors import StoreCorrupt, StoreError
+from facegrep.store._access import AccessStore
 from facegrep.store._answers import AnswerStore
 from facegrep.store._caches import Caches
 from facegrep.store._database import Database
@@ -53,6 +54,8 @@ class StoreCore:
         The frozen answers of searches.
     jobs_lock
         Held by the process that works on analyses that were submitted.
+    access
+        Keys of those who may call a server, and the nonces that they used.
     """
 
     def __init__(self, path: Path, *, readonly: bool) -> None:
@@ -76,6 +79,7 @@ class StoreCore:
             path / SESSION_FILE, SESSION, FileLock(path / "session.lock"), readonly=readonly
         )
         self.jobs_lock = FileLock(path / "jobs.lock", refused="jobs wait for the next process")
+        self.access = AccessStore(self.session)
         self.answers = AnswerStore(MemoryDatabase(SESSION) if readonly else self.session)
 
     def read_library(

@@ -288,8 +288,11 @@ CATALOG: Final = Schema(
 
 SESSION: Final = Schema(
     application_id=0x66677273,  # "fgrs"
-    version=2,
-    older=((1, "a0574378a01b38d71fb54e650fbd7e5c95946d9787d41bdc531fffa25d52d0f4"),),
+    version=3,
+    older=(
+        (1, "a0574378a01b38d71fb54e650fbd7e5c95946d9787d41bdc531fffa25d52d0f4"),
+        (2, "65a99af709d97978732132a72debc31124ca853331c18c62d6320df1a063a1bc"),
+    ),
     statements=(
         _STORE,
         """
@@ -314,9 +317,30 @@ SESSION: Final = Schema(
             PRIMARY KEY (account, library_id, token)
         ) STRICT
         """,
-        # Nothing reads answer_by_url any more; it stays until the schema has another version.
         "CREATE INDEX answer_by_age ON answer (created_ms, bytes)",
-        "CREATE INDEX answer_by_url ON answer (account, library_id, url_sha256, created_ms)",
+        """
+        CREATE TABLE access_key (
+            id TEXT PRIMARY KEY,
+            account TEXT NOT NULL,
+            policy TEXT NOT NULL,
+            created_ms INTEGER NOT NULL,
+            expires_ms INTEGER,
+            disabled INTEGER NOT NULL,
+            seal TEXT NOT NULL,
+            sealed BLOB NOT NULL,
+            checksum INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE nonce (
+            access_key_id TEXT NOT NULL,
+            nonce TEXT NOT NULL,
+            expires_ms INTEGER NOT NULL,
+            checksum INTEGER NOT NULL,
+            PRIMARY KEY (access_key_id, nonce)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX nonce_by_expiry ON nonce (expires_ms)",
         _AUDIT,
     ),
 )

@@ -2,7 +2,7 @@
 
 Inside one transaction: tables that changed get other names, the new ones are filled from them row
 by row, and the old ones are dropped. A kill in between leaves the old version. From version 1 all
-tables changed; from 2 the catalog's library alone, and others are new.
+tables changed; from 2 the catalog's library alone, and others are new, in session.db none.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def upgrade(connection: sqlite3.Connection, schema: Schema, version: int, now_ms
     """
     if version == 1:
         _upgrade_from_1(connection, schema, now_ms)
-    else:
+    elif schema is CATALOG:
         _upgrade_from_2(connection, schema)
+    else:
+        _upgrade_session_from_2(connection, schema)
     if schema is CATALOG:
         said = {"from": version, "to": schema.version}
         append_entry(connection, time_ms=now_ms, action="upgrade", details=said)
@@ -49,16 +51,26 @@ def upgrade(connection: sqlite3.Connection, schema: Schema, version: int, now_ms
 def _upgrade_from_2(connection: sqlite3.Connection, schema: Schema) -> None:
     old_name = f"{_OLD}library"
     connection.execute(f"ALTER TABLE library RENAME TO {old_name}")
-    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    for statement in schema.statements:
-        defined = _DEFINED.search(statement)
-        if defined is not None and defined.group(1) not in names:
-            connection.execute(statement)
+    _define_missing(connection, schema)
     _insert(connection, "library", _libraries_of_2(connection))
     connection.execute("DELETE FROM sqlite_sequence WHERE name = 'library'")
     connection.execute("UPDATE sqlite_sequence SET name = 'library' WHERE name = ?", (old_name,))
     connection.execute(f"DROP TABLE {old_name}")
     connection.execute(f"PRAGMA user_version = {schema.version}")
+
+
+def _upgrade_session_from_2(connection: sqlite3.Connection, schema: Schema) -> None:
+    connection.execute("DROP INDEX answer_by_url")  # nothing read it any more
+    _define_missing(connection, schema)
+    connection.execute(f"PRAGMA user_version = {schema.version}")
+
+
+def _define_missing(connection: sqlite3.Connection, schema: Schema) -> None:
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    for statement in schema.statements:
+        defined = _DEFINED.search(statement)
+        if defined is not None and defined.group(1) not in names:
+            connection.execute(statement)
 
 
 def _libraries_of_2(connection: sqlite3.Connection) -> Iterator[tuple[object, ...]]:

@@ -1,0 +1,154 @@
+"""Who may call a server: rows of keys, and the nonces that they used, in ``session.db``.
+
+There because every call writes a nonce, and must not wait for a bulk insert. Keys lie beside them,
+so that a call reads one file; what is in them is sealed, or not, by who makes them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from facegrep._errors import AlreadyExistsError, StoreCorrupt
+from facegrep.store._audit import append_entry
+from facegrep.store._checksum import checked, with_checksum
+from facegrep.store._clock import now_ms
+
+if TYPE_CHECKING:
+    from facegrep.store._database import Database
+
+_KEPT_MS: Final = 60_000
+"""How long a nonce stays after it is over: a clock may be set back a little."""
+
+
+class AccessKeyRow(NamedTuple):
+    """A key: its columns in table ``access_key``, but the checksum.
+
+    Attributes
+    ----------
+    account
+        Whose libraries it reaches.
+    policy
+        JSON: what it may do.
+    expires_ms
+        When it is over; ``None``: never.
+    disabled
+        1 once it was disabled, for ever.
+    seal, sealed
+        How its secret is kept, and the secret so.
+    """
+
+    id: str
+    account: str
+    policy: str
+    created_ms: int
+    expires_ms: int | None
+    disabled: int
+    seal: str
+    sealed: bytes
+
+
+class AccessStore:
+    """Keys and nonces of all accounts. Thread-safe, and shared by all processes of a store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert_key(self, row: AccessKeyRow, actor: str | None = None) -> None:
+        """Add a key.
+
+        Raises
+        ------
+        AlreadyExistsError
+            The id is taken.
+        """
+        with self._database.write() as transaction:
+            connection = transaction.connection
+            _ = transaction.seq
+            if _find(connection, row.id) is not None:
+                raise AlreadyExistsError(f"the access key {row.id!r} exists")
+            marks = ", ".join("?" * (len(row) + 1))
+            connection.execute(f"INSERT INTO access_key VALUES ({marks})", with_checksum(row))
+            _note(connection, "create_key", row, actor)
+
+    def find_key(self, key_id: str) -> AccessKeyRow | None:
+        """Find a key, disabled and expired ones too; as it is now, whoever changed it."""
+        with self._database.read() as connection:
+            return _find(connection, key_id)
+
+    def list_keys(self) -> list[AccessKeyRow]:
+        """List all keys, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT * FROM access_key ORDER BY created_ms, id").fetchall()
+        return [_checked(row) for row in rows]
+
+    def disable_key(self, key_id: str, actor: str | None = None) -> bool:
+        """Disable a key for ever; no call that begins later is accepted.
+
+        Returns
+        -------
+        bool
+            Whether there is such a key.
+        """
+        with self._database.write() as transaction:
+            connection = transaction.connection
+            row = _find(connection, key_id)
+            if row is None or row.disabled:
+                return row is not None
+            _ = transaction.seq
+            new = row._replace(disabled=1)
+            connection.execute(
+                "UPDATE access_key SET disabled = 1, checksum = ? WHERE id = ?",
+                (with_checksum(new)[-1], key_id),
+            )
+            _note(connection, "disable_key", row, actor)
+        return True
+
+    def use_nonce(self, key_id: str, nonce: str, expires_ms: int) -> bool:
+        """Remember a nonce, durably; of many who try at once, in any process, one succeeds.
+
+        Parameters
+        ----------
+        expires_ms
+            When a request that has it would be refused for its age.
+
+        Returns
+        -------
+        bool
+            Whether it is new.
+        """
+        row = with_checksum((key_id, nonce, expires_ms))
+        with self._database.write() as transaction:
+            connection = transaction.connection
+            try:
+                connection.execute("INSERT INTO nonce VALUES (?, ?, ?, ?)", row)
+            except sqlite3.IntegrityError:
+                return False
+            _ = transaction.seq
+            connection.execute("DELETE FROM nonce WHERE expires_ms < ?", (now_ms() - _KEPT_MS,))
+        return True
+
+
+def _find(connection: sqlite3.Connection, key_id: str) -> AccessKeyRow | None:
+    row = connection.execute("SELECT * FROM access_key WHERE id = ?", (key_id,)).fetchone()
+    return None if row is None else _checked(row)
+
+
+def _checked(row: tuple[object, ...]) -> AccessKeyRow:
+    try:
+        return AccessKeyRow(*checked(row, "access_key (session.db)")[:-1])  # type: ignore[arg-type]
+    except TypeError as error:
+        raise StoreCorrupt("session.db: a row of table access_key is no key") from error
+
+
+def _note(
+    connection: sqlite3.Connection, action: str, row: AccessKeyRow, actor: str | None
+) -> None:
+    append_entry(
+        connection,
+        time_ms=now_ms(),
+        action=action,
+        actor=actor,
+        account=row.account,
+        details={"key": row.id},
+    )

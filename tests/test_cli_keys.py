@@ -1,0 +1,86 @@
+"""``facegrep keys``: a secret is shown once, and never stored readable by accident."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from facegrep.cli._app import app
+
+MASTER = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FACEGREP_MASTER_KEY", MASTER)
+    monkeypatch.delenv("FACEGREP_MASTER_KEY_FILE", raising=False)
+    return tmp_path / "store"
+
+
+def run(store: Path, *words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["keys", *map(str, words), "--store", str(store)])
+
+
+def run_json(store: Path, *words: str | Path) -> Any:
+    result = run(store, *words, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_making_a_key_makes_the_store_and_prints_one_object(store: Path) -> None:
+    made = run_json(store, "create", "--account", "studio")
+    assert set(made) == {"AccessKeyId", "AccessKeySecret", "Account"}
+    (listed,) = run_json(store, "list")
+    assert (listed["AccessKeyId"], listed["Account"]) == (made["AccessKeyId"], "studio")
+    assert made["AccessKeySecret"] not in json.dumps(listed)
+    assert made["AccessKeySecret"] not in run(store, "list").output
+
+
+def test_without_a_master_key_it_refuses_and_makes_nothing(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FACEGREP_MASTER_KEY")
+    refused = run(store, "create", "--account", "studio")
+    assert refused.exit_code == 2
+    assert "FACEGREP_MASTER_KEY_FILE" in refused.stderr
+    assert not store.exists()
+    result = run(store, "create", "--insecure-store", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["AccessKeySecret"]
+    assert "whoever can read the store" in result.stderr
+
+
+def test_a_policy_comes_from_a_file(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(
+        '{"Version":"1","Statement":[{"Effect":"Allow","Action":"ice:Search*","Resource":"*"}]}'
+    )
+    run_json(store, "create", "--policy", file)
+    assert run_json(store, "list")[0]["Policy"] == file.read_text()
+    file.write_text("{}")
+    refused = run(store, "create", "--policy", file)
+    assert refused.exit_code == 1
+    assert "facegrep: policy: expected statements" in refused.stderr
+    assert run(store, "create", "--policy", tmp_path / "none").exit_code == 2
+    assert len(run_json(store, "list")) == 1
+
+
+def test_a_key_is_disabled_and_an_unknown_one_is_said(store: Path) -> None:
+    made = run_json(store, "create", "--lifetime", "12h")
+    assert made["SecurityToken"]
+    assert run(store, "disable", made["AccessKeyId"]).exit_code == 0
+    (listed,) = run_json(store, "list")
+    assert listed["Disabled"]
+    assert listed["ExpiresMs"] - listed["CreatedMs"] == 12 * 3_600_000
+    refused = run(store, "disable", "FGnone")
+    assert refused.exit_code == 1
+    assert "access key 'FGnone' does not exist; see `facegrep keys list`" in refused.stderr
+
+
+def test_no_key_is_disabled_in_a_store_that_is_not_there(store: Path) -> None:
+    assert run(store, "disable", "FGnone").exit_code == 1
+    assert not store.exists()

@@ -1,0 +1,245 @@
+"""Keys: what is stored of them, who sees them, and what damage and time do to them."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+import facegrep
+from facegrep.keys import AccessKey, Keys, Policy, master_key_from_environment
+from facegrep.store._checksum import checksum
+
+MASTER = bytes(range(32))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def bytes_of(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in path.rglob("*") if file.is_file())
+
+
+def test_a_key_is_found_with_its_secret_by_every_process_that_has_the_master_key(
+    path: Path,
+) -> None:
+    with facegrep.open(path) as engine:
+        made = Keys(engine, MASTER).create("studio")
+        assert (made.account, made.disabled, made.security_token) == ("studio", False, None)
+    with facegrep.open(path) as engine:
+        assert Keys(engine, lambda: MASTER).find(made.id) == made
+        assert Keys(engine, MASTER).find("FGunknown") is None
+
+
+def test_no_byte_of_a_secret_is_in_the_store_or_in_a_list_or_in_a_log(path: Path) -> None:
+    with facegrep.open(path) as engine:
+        keys = Keys(engine, MASTER)
+        made = [keys.create("studio"), keys.create("studio", lifetime_ms=60_000)]
+        listed = keys.list()
+        assert [key.secret for key in listed] == ["", ""]
+        engine.backup(path.with_name("copy"))
+        stored = bytes_of(path) + bytes_of(path.with_name("copy"))
+    for key in made:
+        assert key.secret not in repr(key)
+        for part in (key.secret, key.secret[:12], key.security_token or key.secret):
+            assert part.encode() not in stored
+    assert made[0].id.encode() in stored
+
+
+def test_without_a_master_key_nothing_is_made_and_it_says_what_to_set(path: Path) -> None:
+    with facegrep.open(path) as engine:
+        with pytest.raises(facegrep.MasterKeyError, match="set FACEGREP_MASTER_KEY to 32 bytes"):
+            Keys(engine).create("studio")
+        assert Keys(engine).list() == []
+
+
+def test_a_secret_that_was_not_sealed_opens_without_a_master_key(path: Path) -> None:
+    with facegrep.open(path) as engine:
+        made = Keys(engine).create("studio", sealed=False)
+        Keys(engine).check_master_key()
+        assert Keys(engine).find(made.id) == made
+
+
+def test_another_master_key_opens_nothing(path: Path) -> None:
+    with facegrep.open(path) as engine:
+        made = Keys(engine, MASTER).create("studio")
+        for other in (bytes(32), bytes(31), None):
+            with pytest.raises(facegrep.MasterKeyError):
+                Keys(engine, other).find(made.id)
+            with pytest.raises(facegrep.MasterKeyError):
+                Keys(engine, other).check_master_key()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("account", "another"), ("policy", Policy().text + " "), ("expires_ms", None), ("id", "FGx")],
+)
+def test_a_sealed_secret_opens_for_no_other_account_policy_or_time(
+    path: Path, column: str, value: object
+) -> None:
+    with facegrep.open(path) as engine:
+        made = Keys(engine, MASTER).create("studio", lifetime_ms=60_000)
+    connection = sqlite3.connect(path / "session.db", isolation_level=None)
+    connection.execute(f"UPDATE access_key SET {column} = ?", (value,))
+    (row,) = connection.execute("SELECT * FROM access_key").fetchall()
+    connection.execute("UPDATE access_key SET checksum = ?", (checksum(row[:-1]),))
+    connection.close()
+    with facegrep.open(path) as engine, pytest.raises(facegrep.MasterKeyError, match="was changed"):
+        Keys(engine, MASTER).find("FGx" if column == "id" else made.id)
+
+
+def test_a_damaged_row_is_found_by_verify_and_by_who_asks_for_it(path: Path) -> None:
+    with facegrep.open(path) as engine:
+        made = Keys(engine, MASTER).create("studio")
+        engine.access.use_nonce(made.id, "once", 2**50)
+        assert engine.verify().ok
+    connection = sqlite3.connect(path / "session.db", isolation_level=None)
+    connection.execute("UPDATE access_key SET account = 'another'")
+    connection.execute("UPDATE nonce SET expires_ms = 1")
+    connection.close()
+    with facegrep.open(path) as engine:
+        found = [damage.what for damage in engine.verify().damages]
+        assert any("access_key" in what for what in found)
+        assert any("nonce" in what for what in found)
+        with pytest.raises(facegrep.StoreCorrupt, match="access_key"):
+            Keys(engine, MASTER).find(made.id)
+
+
+def test_a_disabled_key_is_disabled_for_all_and_in_a_backup(path: Path) -> None:
+    with facegrep.open(path, actor="alice") as engine, facegrep.open(path) as other:
+        keys = Keys(engine, MASTER)
+        made, kept = keys.create("studio"), keys.create("studio")
+        keys.disable(made.id)
+        keys.disable(made.id)
+        found = Keys(other, MASTER).find(made.id)
+        assert found is not None
+        assert found.disabled
+        assert [key.disabled for key in Keys(other).list()] == [True, False]
+        with pytest.raises(facegrep.NotFoundError, match="access key 'FGnone'"):
+            keys.disable("FGnone")
+        actions = [
+            (entry.action, entry.actor)
+            for entry in engine.for_account("studio").audit(searches=True)
+        ]
+        assert actions == [("create_key", "alice")] * 2 + [("disable_key", "alice")]
+        assert engine.verify_audit().ok
+        engine.backup(path.with_name("copy"))
+    with facegrep.open(path.with_name("copy")) as copy:
+        assert [(key.id, key.disabled) for key in Keys(copy).list()] == [
+            (made.id, True),
+            (kept.id, False),
+        ]
+
+
+def test_temporary_credentials_have_a_token_and_an_end(path: Path) -> None:
+    with facegrep.open(path) as engine:
+        made = Keys(engine, MASTER).create("studio", lifetime_ms=60_000)
+        assert made.id.startswith("STS.")
+        assert made.security_token
+        assert made.expires_ms == made.created_ms + 60_000
+        assert Keys(engine, MASTER).find(made.id) == made
+        with pytest.raises(facegrep.InvalidArgumentError, match="lifetime_ms"):
+            Keys(engine, MASTER).create("studio", lifetime_ms=0)
+
+
+def _race(path: str, start: object, accepted: object, count: int) -> None:
+    with facegrep.open(path) as engine:
+        start.wait()  # type: ignore[attr-defined]
+        for number in range(count):
+            if engine.access.use_nonce("FG", f"nonce {number}", 2**50):
+                with accepted.get_lock():  # type: ignore[attr-defined]
+                    accepted[number] += 1  # type: ignore[index]
+
+
+def test_of_processes_that_race_for_a_nonce_exactly_one_wins(path: Path) -> None:
+    facegrep.open(path).close()
+    count, processes = 250, 4  # 1,000 tries
+    context = multiprocessing.get_context("spawn")
+    start, accepted = context.Barrier(processes), context.Array("i", count)
+    children = [
+        context.Process(target=_race, args=(str(path), start, accepted, count))
+        for _ in range(processes)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+    assert accepted[:] == [1] * count
+
+
+def test_nonces_that_are_over_go_when_another_comes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with facegrep.open(path) as engine:
+        now_ms = facegrep.store.now_ms()
+        assert engine.access.use_nonce("FG", "old", now_ms + 1000)
+        assert not engine.access.use_nonce("FG", "old", now_ms + 1000)
+        assert engine.access.use_nonce("FGother", "old", now_ms + 1000)
+        later = "facegrep.store._access.now_ms"
+        monkeypatch.setattr(later, lambda: now_ms + 10**6)
+        assert engine.access.use_nonce("FG", "new", now_ms + 10**7)
+        with engine._shared.store.session.read() as connection:
+            left = connection.execute("SELECT nonce FROM nonce").fetchall()
+    assert left == [("new",)]
+
+
+def test_threads_make_keys_side_by_side(path: Path) -> None:
+    made: list[AccessKey] = []
+    with facegrep.open(path) as engine:
+        keys = Keys(engine, MASTER)
+
+        def make() -> None:
+            made.extend(keys.create("studio") for _ in range(5))
+
+        threads = [threading.Thread(target=make) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {key.id for key in keys.list()} == {key.id for key in made}
+        assert len(made) == 20
+
+
+def test_the_master_key_comes_from_a_variable_or_from_a_file_that_others_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(match: str) -> None:
+        with pytest.raises(facegrep.MasterKeyError, match=match):
+            master_key_from_environment()
+
+    monkeypatch.delenv("FACEGREP_MASTER_KEY", raising=False)
+    monkeypatch.delenv("FACEGREP_MASTER_KEY_FILE", raising=False)
+    assert master_key_from_environment() is None
+    text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    monkeypatch.setenv("FACEGREP_MASTER_KEY", text + "\n")
+    assert master_key_from_environment() == MASTER
+    file = tmp_path / "key"
+    monkeypatch.setenv("FACEGREP_MASTER_KEY_FILE", str(file))
+    refused("both set")
+    monkeypatch.delenv("FACEGREP_MASTER_KEY")
+    refused("No such file")
+    for content in (MASTER, text.encode(), text.encode() + b"\n"):
+        file.write_bytes(content)
+        file.chmod(0o644)
+        refused("chmod 600")
+        file.chmod(0o600)
+        assert master_key_from_environment() == MASTER
+    file.write_bytes(b"short")
+    refused("expected 32 bytes in base64")
+
+
+def test_a_secret_that_is_not_sealed_is_known_by_its_row_alone(path: Path) -> None:
+    with facegrep.open(path) as engine:
+        Keys(engine).create("studio", sealed=False)
+        (row,) = engine.access.list_keys()
+        assert row.seal == "none"
+        assert json.loads(row.sealed)["secret"]
+        assert os.stat(path / "session.db").st_mode & 0o077 == 0  # noqa: PTH116

@@ -68,8 +68,7 @@ def parse(data: bytes) -> Raw:
 def sent(request: pytest.FixtureRequest) -> bytes:
     """What the vendor's client sends."""
     with pytest.MonkeyPatch.context() as patch, vendor_client.listener() as (address, came):
-        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-            patch.delenv(name, raising=False)
+        vendor_client.without_proxies(patch)
         client = vendor_client.client(address, "AK", SECRET)
         asynchronous = request.param == "async"
         vendor_client.call(client, "SearchMediaByFace", asynchronous=asynchronous, **FIELDS)
@@ -93,8 +92,7 @@ def test_what_the_vendors_client_sends_is_accepted_and_read(sent: bytes) -> None
 def test_temporary_credentials_are_wanted_with_their_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    vendor_client.without_proxies(monkeypatch)
     with vendor_client.listener() as (address, came):
         client = vendor_client.client(address, "STS.AK", SECRET, "the token")
         vendor_client.call(client, "SearchMediaByFace", **FIELDS)

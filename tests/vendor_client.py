@@ -20,6 +20,20 @@ def load() -> Any:
         return pytest.importorskip("alibabacloud_ice20201109")
 
 
+def without_proxies(patch: pytest.MonkeyPatch) -> None:
+    """It would send what is for loopback to a proxy of the environment."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        patch.delenv(name, raising=False)
+
+
+def exceptions() -> Any:
+    """What it raises."""
+    load()
+    from alibabacloud_tea_openapi import exceptions
+
+    return exceptions
+
+
 def client(address: str, key_id: str, secret: str, token: str | None = None) -> Any:
     """A client as the README tells to make one."""
     load()

@@ -28,6 +28,7 @@ from facegrep.cli._options import STORE_HELP
 from facegrep.cli._output import show_error
 from facegrep.cli._people import people
 from facegrep.cli._search import search
+from facegrep.cli._serve import serve
 from facegrep.cli._upkeep import backup, compact, retention, verify
 
 HELP = """Which of my photos contain this person?
@@ -126,7 +127,7 @@ def _help_of(command: Callable[..., None]) -> str:
 
 for command in (
     *(add, search, call, libraries, media, delete, erase, retention, purge),
-    *(verify, backup, compact, doctor, demo),
+    *(verify, backup, compact, serve, doctor, demo),
 ):
     app.command(help=_help_of(command))(command)
 app.add_typer(people, name="people")

@@ -6,6 +6,6 @@ The wire is ``ICE 2020-11-09``; what the vendor leaves open, and what was chosen
 from __future__ import annotations
 
 from facegrep.ice._errors import IceError
-from facegrep.ice._service import Service
+from facegrep.ice._service import ACTIONS, Service
 
-__all__ = ["IceError", "Service"]
+__all__ = ["ACTIONS", "IceError", "Service"]

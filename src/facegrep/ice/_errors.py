@@ -24,6 +24,20 @@ _RECOMMEND = {
     "ResourceNotFound": "Check the names; create the search library or insert the media first.",
     "OperationDenied": "Bring the resource into the state that the call needs, and call again.",
     "InvalidAction.NotFound": "Check the action's spelling; names are case-sensitive.",
+    "InvalidApi.NotFound": "Call POST / with x-acs-version 2020-11-09.",
+    "UnsupportedHTTPMethod": "Call POST / with x-acs-version 2020-11-09.",
+    "RequestTooLarge": "Put the picture where the service can fetch it, and send its URL.",
+    "IncompleteSignature": "Sign with ACS3-HMAC-SHA256, as the vendor's clients do.",
+    "SignatureDoesNotMatch": "Check the AccessKeySecret, and that nothing rewrites the request.",
+    "InvalidTimeStamp.Format": "Send x-acs-date in UTC, as 2026-01-31T23:59:59Z.",
+    "InvalidTimeStamp.Expired": "Set the clock of the client.",
+    "SignatureNonceUsed": "Sign each request anew, with a nonce of its own.",
+    "InvalidAccessKeyId.NotFound": "Check the AccessKeyId, or ask for a key.",
+    "InvalidAccessKeyId.Inactive": "Ask for another key.",
+    "InvalidSecurityToken": "Send the SecurityToken that came with the key.",
+    "InvalidSecurityToken.Expired": "Ask for new temporary credentials.",
+    "Forbidden.RAM": "Ask for a policy that allows the action.",
+    "Throttling.Api": "Call again after the time in x-acs-retry-after (milliseconds).",
     "ServiceUnAvailable": "Nothing was changed. Call again in a moment.",
     "InternalError": "Look up the RequestId in the server's log.",
 }
@@ -43,7 +57,7 @@ class IceError(FacegrepError):
     Attributes
     ----------
     http_status
-        400, 403, 404, 500 or 503.
+        400, 403, 404, 500 or 503; 405 or 413 from a server.
     code
         The vendor's word for it, for example ``"InvalidParameter"``.
     message

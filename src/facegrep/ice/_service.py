@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,10 @@ _ACTIONS: dict[str, tuple[type[_requests.Request], _Handler]] = {
         (_requests.DeleteRecognitionSample, _recognition.delete_sample),
     )
 }
+
+
+ACTIONS = frozenset(_ACTIONS)
+"""The names of all actions."""
 
 
 class Service:
@@ -130,3 +135,11 @@ class Service:
             raise refusal from error
         said = {} if kind.is_bare else {"Success": "true", "Code": "200"}
         return {"RequestId": new_request_id(), **said, **extras}
+
+    async def acall(self, action: str, params: Mapping[str, str]) -> Reply:
+        """Carry out one action in a thread, while the event loop goes on; as `call`.
+
+        The searches themselves run without the GIL. A call that is cancelled is carried out all the
+        same.
+        """
+        return await asyncio.to_thread(self.call, action, params)

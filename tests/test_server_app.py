@@ -1,0 +1,199 @@
+"""The ASGI app in somebody else's server: too much to do, too slow, and whose fault it was."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.serving import sign
+
+import facegrep
+from facegrep.ice import Service
+from facegrep.keys import AccessKey, Keys
+from facegrep.server import create_app
+
+PICTURE = {"PersonImageUrl": "https://pictures.example/slow", "FaceSearchToken": "t"}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[facegrep.Engine]:
+    with facegrep.open(tmp_path / "store") as engine:
+        yield engine
+
+
+@pytest.fixture
+def key(engine: facegrep.Engine) -> AccessKey:
+    return Keys(engine).create("studio", sealed=False)
+
+
+async def ask(
+    app: Any, key: AccessKey, action: str, parameters: dict[str, str]
+) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """One signed call, as a server would hand it on: status, body, headers of the reply."""
+    request = sign(key, action, parameters)
+    path, _, query = request.target.partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in request.headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], json.loads(body), headers
+
+
+def test_more_calls_than_can_wait_are_told_when_to_come_again(
+    engine: facegrep.Engine, key: AccessKey
+) -> None:
+    held = threading.Event()
+
+    def slow(_url: str) -> bytes:
+        held.wait(30)
+        raise OSError
+
+    app = create_app(engine, fetcher=slow, threads=1)
+
+    async def load() -> list[tuple[int, dict[str, Any], dict[str, str]]]:
+        calls = [
+            asyncio.create_task(ask(app, key, "SearchMediaByFace", PICTURE)) for _ in range(12)
+        ]
+        done, _ = await asyncio.wait(calls, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        held.set()
+        answers = await asyncio.gather(*calls)
+        assert all(call.result()[1]["Code"] == "Throttling.Api" for call in done)
+        status, _, _ = await ask(app, key, "ListSearchLib", {})
+        assert status == 200
+        return answers
+
+    answers = asyncio.run(load())
+    codes = [reply["Code"] for _, reply, _ in answers]
+    assert sorted(codes) == ["InvalidParameter"] * 5 + ["Throttling.Api"] * 7
+    for status, reply, headers in answers:
+        assert status == 400
+        assert ("x-acs-retry-after" in headers) == (reply["Code"] == "Throttling.Api")
+
+
+def test_a_call_that_takes_too_long_is_answered_and_holds_its_place_to_its_end(
+    engine: facegrep.Engine, key: AccessKey
+) -> None:
+    held = threading.Event()
+
+    def slow(_url: str) -> bytes:
+        held.wait(30)
+        raise OSError
+
+    app = create_app(engine, fetcher=slow, threads=2, deadline_s=0.3)
+
+    async def wait() -> None:
+        status, reply, _ = await ask(app, key, "SearchMediaByFace", PICTURE)
+        assert (status, reply["Code"]) == (503, "ServiceUnAvailable")
+        held.set()
+        status, _, _ = await ask(app, key, "ListSearchLib", {})
+        assert status == 200
+
+    asyncio.run(wait())
+
+
+def test_what_is_ours_is_logged_with_the_id_that_the_caller_gets_and_not_shown(
+    engine: facegrep.Engine, key: AccessKey, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(engine)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def fail(*_: object) -> None:
+            raise RuntimeError("a secret of ours")
+
+        patch.setattr(Service, "call", fail)
+        with caplog.at_level(logging.ERROR, "facegrep.server"):
+            status, reply, headers = asyncio.run(ask(app, key, "ListSearchLib", {}))
+    assert (status, reply["Code"]) == (500, "InternalError")
+    assert "secret" not in json.dumps(reply)
+    assert reply["RequestId"] == headers["x-acs-request-id"]
+    assert reply["RequestId"] in caplog.text
+    assert "a secret of ours" in caplog.text
+    assert key.secret not in caplog.text
+
+
+def test_a_store_that_is_closed_is_not_ready(engine: facegrep.Engine) -> None:
+    app = create_app(engine)
+
+    async def status_of(path: str) -> int:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "root_path": ""}
+        await app(scope, receive, send)
+        return int(sent[0]["status"])
+
+    assert asyncio.run(status_of("/readyz")) == 200
+    engine.close()
+    assert asyncio.run(status_of("/readyz")) == 503
+    assert asyncio.run(status_of("/healthz")) == 200
+
+
+def test_a_readonly_engine_and_keys_that_do_not_open_are_refused_at_once(
+    engine: facegrep.Engine,
+) -> None:
+    with (
+        facegrep.open(engine.path, readonly=True) as readonly,
+        pytest.raises(facegrep.InvalidArgumentError, match="remembers nonces"),
+    ):
+        create_app(readonly)
+    Keys(engine, bytes(32)).create("studio")
+    with pytest.raises(facegrep.MasterKeyError):
+        create_app(engine)
+    create_app(engine, keys=Keys(engine, bytes(32)))
+
+
+def test_the_audit_names_the_key_that_acted(engine: facegrep.Engine, key: AccessKey) -> None:
+    app = create_app(engine)
+    asyncio.run(ask(app, key, "CreateSearchLib", {"SearchLibName": "made"}))
+    last = engine.for_account("studio").audit()[-1]
+    assert (last.action, last.actor, last.account) == ("create_library", key.id, "studio")
+
+
+def test_a_service_is_awaited_while_the_loop_goes_on(engine: facegrep.Engine) -> None:
+    service = Service(engine)
+
+    async def both() -> int:
+        call = asyncio.create_task(service.acall("ListSearchLib", {}))
+        turns = 0
+        while not call.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert call.result()["Total"] == 1
+        return turns
+
+    started = time.perf_counter()
+    assert asyncio.run(both()) > 1
+    assert time.perf_counter() - started < 60

@@ -1,0 +1,235 @@
+"""The vendor's own client, sync and async, calls every action on a running server."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests import vendor_client
+from tests.serving import make_key, serving
+
+from facegrep.ice import ACTIONS
+
+PORTRAITS = Path(__file__).parent / "data" / "portraits"
+
+Call = Callable[..., dict[str, Any]]
+
+
+def picture(name: str) -> str:
+    """A portrait as a ``data:`` URL that fits into a query string."""
+    with Image.open(PORTRAITS / name) as image:
+        image.thumbnail((400, 400))
+        out = io.BytesIO()
+        image.convert("RGB").save(out, "JPEG")
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+MACRON = picture("Emmanuel_Macron/person_a_1.jpg")
+MACRON_LATER = picture("Emmanuel_Macron/person_a_2.jpg")
+ARDERN = picture("Jacinda_Ardern/person_b_1.jpg")
+
+
+@pytest.fixture(scope="module")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, set[str]]]:
+    """A client of a server of two workers, and the actions that it called with success."""
+    store = tmp_path_factory.mktemp("conformance") / "store"
+    key = make_key(store, "studio")
+    with pytest.MonkeyPatch.context() as patch, serving(store, workers=2) as (address, _):
+        vendor_client.without_proxies(patch)
+        yield vendor_client.client(address, key.id, key.secret), set()
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest, clients: tuple[Any, set[str]]) -> Call:
+    client, called = clients
+
+    def call(action: str, **fields: Any) -> dict[str, Any]:
+        asynchronous = request.param == "async"
+        reply = vendor_client.call(client, action, asynchronous=asynchronous, **fields)
+        assert len(reply["RequestId"]) == 36
+        if "Recognition" not in action:
+            assert (reply["Success"], reply["Code"]) == ("true", "200")
+        called.add(action)
+        return reply
+
+    return call
+
+
+def test_the_vendors_flow_finds_a_person(call: Call, request: pytest.FixtureRequest) -> None:
+    library = "flow" + request.node.callspec.params["call"]
+    assert call("CreateSearchLib", search_lib_name=library)["SearchLibName"] == library
+    call("CreateSearchIndex", search_lib_name=library, index_type="face", index_status="Active")
+    for media_id, url, number in (("m/1 é", MACRON, 1), ("m+2", MACRON_LATER, 2), ("a", ARDERN, 3)):
+        inserted = call(
+            "InsertMediaToSearchLib",
+            search_lib_name=library,
+            input=url,
+            media_id=media_id,
+            media_type="image",
+            namespace="press & more",
+            msg_body=f'{{"title":"~*","customFields":{{"intField1":{number},"strField1":"x y"}}}}',
+        )
+        assert inserted["MediaId"] == media_id
+        (job,) = call("QueryMediaIndexJob", search_lib_name=library, media_id=media_id)[
+            "IndexJobInfoList"
+        ]
+        assert (job["IndexType"], job["Status"]) == ("face", "Success")
+
+    def search(**fields: Any) -> tuple[list[str], int]:
+        reply = call(
+            "SearchMediaByFace",
+            search_lib_name=library,
+            person_image_url=MACRON,
+            face_search_token="token: a/b?c*~",
+            **fields,
+        )
+        return [one["MediaId"] for one in reply["MediaInfoList"]], reply["Total"]
+
+    assert search() == (["m/1 é", "m+2"], 2)
+    assert search(page_size=1) == (["m/1 é"], 2)
+    assert search(page_size=1, page_no=2) == (["m+2"], 2)
+    narrow = {
+        "media_type": "image",
+        "namespace": "press & more",
+        "custom_filters": '{"intField1":{"gte":2,"lte":9},"strField1":["x y","*"]}',
+        "utc_create": '{"gte":1}',
+        "entity_id": "",
+        "page_no": 1,
+        "page_size": 50,
+    }
+    assert search(**narrow) == (["m+2"], 1)
+    assert search(entity_id="nobody") == ([], 0)
+    call(
+        "UpdateMediaToSearchLib",
+        search_lib_name=library,
+        media_id="m+2",
+        msg_body='{"title":"new"}',
+        namespace="press & more",
+    )
+    call("DeleteMediaFromSearchLib", search_lib_name=library, media_id="m/1 é")
+    assert search() == (["m+2"], 1)
+    call("AlterSearchLib", search_lib_name=library, search_lib_config="{}")
+    assert call("QuerySearchLib", search_lib_name=library)["Status"] == "normal"
+    assert library in {
+        one["SearchLibName"] for one in call("ListSearchLib", page_no=1)["SearchLibInfoList"]
+    }
+    index = call("QuerySearchIndex", search_lib_name=library, index_type="face")
+    assert (index["IndexStatus"], index["MediaTotal"]) == ("Active", "2")
+    call("AlterSearchIndex", search_lib_name=library, index_type="face", index_status="Deactive")
+    call("DropSearchIndex", search_lib_name=library, index_type="face")
+    call("DropSearchLib", search_lib_name=library)
+
+
+def test_a_known_person_is_found_by_name(call: Call, request: pytest.FixtureRequest) -> None:
+    library = "known" + request.node.callspec.params["call"]
+    face = {"algorithm": "face"}
+    pages = {"page_number": 1, "page_size": 10}
+    lib_id = call("CreateRecognitionLib", lib_name="people é", lib_description="d", **face)["LibId"]
+    known = call("ListRecognitionLibs", **face, **pages)["Libs"]["Lib"]
+    assert lib_id in [one["LibId"] for one in known]
+    of_lib = {**face, "lib_id": lib_id}
+    entity = call("CreateRecognitionEntity", entity_name="Macron", entity_info="{}", **of_lib)
+    of_entity = {**of_lib, "entity_id": entity["EntityId"]}
+    sample = call("CreateRecognitionSample", image_url=MACRON_LATER, **of_entity)
+    listed = call("ListRecognitionEntities", **of_lib, **pages)["Entities"]["Entity"]
+    assert [one["EntityName"] for one in listed] == ["Macron"]
+    samples = call("ListRecognitionSamples", **of_entity, **pages)["Samples"]["Sample"]
+    assert [one["SampleId"] for one in samples] == [sample["SampleId"]]
+    config = f'{{"faceGroupIds":"{lib_id}"}}'
+    call("CreateSearchLib", search_lib_name=library, search_lib_config=config)
+    call("CreateSearchIndex", search_lib_name=library, index_type="face")
+    for media_id, url in (("macron", MACRON), ("ardern", ARDERN)):
+        call(
+            "InsertMediaToSearchLib",
+            search_lib_name=library,
+            input=url,
+            media_id=media_id,
+            media_type="image",
+        )
+    found = call(
+        "SearchMediaByFace",
+        search_lib_name=library,
+        person_image_url=MACRON,
+        face_search_token="t",
+        entity_id=entity["EntityId"],
+    )
+    assert [one["MediaId"] for one in found["MediaInfoList"]] == ["macron"]
+    call("DeleteRecognitionSample", sample_id=sample["SampleId"], **of_entity)
+    call("DeleteRecognitionEntity", **of_entity)
+    call("DeleteRecognitionLib", **of_lib)
+    call("DropSearchLib", search_lib_name=library)
+
+
+SEARCH = {"person_image_url": MACRON, "face_search_token": "t"}
+BAD: list[tuple[str, dict[str, Any], int, str, str]] = [
+    ("SearchMediaByFace", {}, 400, "MissingParameter", '"PersonImageUrl"'),
+    (
+        "SearchMediaByFace",
+        {**SEARCH, "page_no": "abc"},
+        400,
+        "InvalidParameter",
+        '"PageNo"',
+    ),
+    (
+        "SearchMediaByFace",
+        {**SEARCH, "page_size": 51},
+        400,
+        "InvalidParameter",
+        '"PageSize"',
+    ),
+    (
+        "SearchMediaByFace",
+        {
+            "person_image_url": MACRON,
+            "face_search_token": "t",
+            "custom_filters": {"strField1": "x"},
+        },
+        400,
+        "InvalidParameter",
+        "CustomFilters.strField1",
+    ),
+    (
+        "SearchMediaByFace",
+        {"person_image_url": "file:///etc/passwd", "face_search_token": "t"},
+        400,
+        "InvalidParameter",
+        '"PersonImageUrl"',
+    ),
+    (
+        "SearchMediaByFace",
+        {"person_image_url": "https://pictures.example/x.jpg", "face_search_token": "t"},
+        400,
+        "InvalidParameter",
+        '"PersonImageUrl"',
+    ),
+    ("QuerySearchLib", {"search_lib_name": "none"}, 404, "ResourceNotFound", "'none'"),
+    ("CreateSearchLib", {"search_lib_name": "a-b"}, 400, "InvalidParameter", '"SearchLibName"'),
+    ("InsertMediaToSearchLib", {"input": "data:,"}, 400, "InvalidParameter", ""),
+    ("DeleteMediaFromSearchLib", {"media_id": "none"}, 404, "ResourceNotFound", "'none'"),
+    ("SearchMedia", {}, 404, "InvalidAction.NotFound", "not found"),
+]
+
+
+@pytest.mark.parametrize(("action", "fields", "status", "code", "said"), BAD)
+def test_what_is_wrong_reaches_the_caller_as_the_clients_own_exception(
+    call: Call, action: str, fields: dict[str, Any], status: int, code: str, said: str
+) -> None:
+    with pytest.raises(vendor_client.exceptions().ClientException) as caught:
+        call(action, **fields)
+    error = caught.value
+    assert (error.status_code, error.code) == (status, code)
+    assert said in error.message
+    assert error.data["HostId"].startswith("127.0.0.1:")
+    assert error.data["Recommend"]
+    assert error.data["RequestId"] in error.message
+
+
+def test_every_action_was_called(clients: tuple[Any, set[str]]) -> None:
+    if len(clients[1]) < 3:
+        pytest.skip("alone: the other tests of this file call them")
+    assert clients[1] == ACTIONS

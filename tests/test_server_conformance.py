@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import io
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,12 +37,48 @@ MACRON_LATER = picture("Emmanuel_Macron/person_a_2.jpg")
 ARDERN = picture("Jacinda_Ardern/person_b_1.jpg")
 
 
+class Pictures(http.server.SimpleHTTPRequestHandler):
+    """The portraits; ``/slow`` never comes, ``/private`` leads where nobody may go."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, directory=str(PORTRAITS), **options)
+
+    def do_GET(self) -> None:
+        if self.path == "/slow":
+            time.sleep(8)
+        elif self.path == "/private":
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: Any) -> None: ...
+
+
 @pytest.fixture(scope="module")
-def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, set[str]]]:
+def pictures() -> Iterator[str]:
+    """Where the portraits are served."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pictures) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def clients(
+    tmp_path_factory: pytest.TempPathFactory, pictures: str
+) -> Iterator[tuple[Any, set[str]]]:
     """A client of a server of two workers, and the actions that it called with success."""
     store = tmp_path_factory.mktemp("conformance") / "store"
     key = make_key(store, "studio")
-    with pytest.MonkeyPatch.context() as patch, serving(store, workers=2) as (address, _):
+    options = ["--allow-http", "--allow-fetch", pictures, "--oss-root", str(PORTRAITS.parent)]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        serving(store, *options, workers=2) as (address, _),
+    ):
         vendor_client.without_proxies(patch)
         yield vendor_client.client(address, key.id, key.secret), set()
 
@@ -125,6 +164,49 @@ def test_the_vendors_flow_finds_a_person(call: Call, request: pytest.FixtureRequ
     call("DropSearchLib", search_lib_name=library)
 
 
+def test_pictures_come_from_the_network_and_from_oss(
+    call: Call, pictures: str, request: pytest.FixtureRequest
+) -> None:
+    library = "fetched" + request.node.callspec.params["call"]
+    call("CreateSearchLib", search_lib_name=library)
+    call("CreateSearchIndex", search_lib_name=library, index_type="face")
+    for media_id, url in (
+        ("macron", f"http://{pictures}/Emmanuel_Macron/person_a_1.jpg"),
+        ("ardern", "oss://portraits/Jacinda_Ardern/person_b_1.jpg"),
+    ):
+        call(
+            "InsertMediaToSearchLib",
+            search_lib_name=library,
+            input=url,
+            media_id=media_id,
+            media_type="image",
+        )
+    for url, media_id in (
+        (f"http://{pictures}/Emmanuel_Macron/person_a_2.jpg", "macron"),
+        ("oss://portraits/Jacinda_Ardern/person_b_2.jpg", "ardern"),
+    ):
+        found = call(
+            "SearchMediaByFace",
+            search_lib_name=library,
+            person_image_url=url,
+            face_search_token=media_id,
+        )
+        assert [one["MediaId"] for one in found["MediaInfoList"]] == [media_id]
+    call("DropSearchLib", search_lib_name=library)
+
+
+@pytest.mark.parametrize("path", ["none.jpg", "README.md", "private", "slow", ""])
+def test_a_picture_that_does_not_come_is_said_before_the_client_gives_up(
+    call: Call, pictures: str, path: str
+) -> None:
+    with pytest.raises(vendor_client.exceptions().ClientException) as caught:
+        call(
+            "SearchMediaByFace", person_image_url=f"http://{pictures}/{path}", face_search_token="t"
+        )
+    assert (caught.value.status_code, caught.value.code) == (400, "InvalidParameter")
+    assert '"PersonImageUrl" is not valid. Cannot be fetched' in caught.value.message
+
+
 def test_a_known_person_is_found_by_name(call: Call, request: pytest.FixtureRequest) -> None:
     library = "known" + request.node.callspec.params["call"]
     face = {"algorithm": "face"}
@@ -202,7 +284,7 @@ BAD: list[tuple[str, dict[str, Any], int, str, str]] = [
     ),
     (
         "SearchMediaByFace",
-        {"person_image_url": "https://pictures.example/x.jpg", "face_search_token": "t"},
+        {"person_image_url": "https://localhost/x.jpg", "face_search_token": "t"},
         400,
         "InvalidParameter",
         '"PersonImageUrl"',

@@ -24,7 +24,8 @@ BELOW: dict[str, set[str]] = {
     "_bench": {"index"},
     "ice": {"engine", "index", "media", "store", "video", "vision"},
     "keys": {"engine", "index", "store"},
-    "server": {"engine", "ice", "index", "keys", "vision"},
+    "fetch": {"media"},
+    "server": {"engine", "fetch", "ice", "index", "keys", "vision"},
 }
 INDEX_MODULES = {"_arguments", "_core", "_index", "_names", "_result", "_where"}
 

@@ -95,6 +95,6 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in ("_core", "engine", "ice", "keys", "media", "server", "video", "vision"):
+    if name in ("_core", "engine", "fetch", "ice", "keys", "media", "server", "video", "vision"):
         return importlib.import_module(f"facegrep.{name}")
     raise AttributeError(f"module 'facegrep' has no attribute {name!r}")

@@ -30,6 +30,37 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    allow_http: Annotated[
+        bool, typer.Option("--allow-http", help="Fetch pictures of http: URLs, too.")
+    ] = False,
+    allow_fetch: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-fetch",
+            metavar="HOST:PORT",
+            help="Fetch from here though it is not public, or another port; *.HOST:PORT, too "
+            "(repeatable).",
+            show_default=False,
+        ),
+    ] = None,
+    fetch_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fetch-host",
+            metavar="HOST",
+            help="Fetch from this host alone, or *.HOST (repeatable). Default: any public one.",
+            show_default=False,
+        ),
+    ] = None,
+    oss_root: Annotated[
+        str | None,
+        typer.Option(
+            "--oss-root",
+            metavar="DIR_OR_URL",
+            help="Where oss://bucket/key is: DIR/bucket/key, or https://bucket.ENDPOINT/key.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
 ) -> None:
@@ -37,8 +68,9 @@ def serve(
 
     Prints one line with the address when it is ready. Stops on SIGTERM or Ctrl-C, once calls that
     are under way have been answered. Keys are made with `facegrep keys create`; if their secrets
-    are encrypted, FACEGREP_MASTER_KEY or FACEGREP_MASTER_KEY_FILE must be set as it was then. It
-    speaks plain HTTP: put what speaks TLS in front of it.
+    are encrypted, FACEGREP_MASTER_KEY or FACEGREP_MASTER_KEY_FILE must be set as it was then.
+    Pictures of https: URLs are fetched from public addresses, those of file: URLs never. It speaks
+    plain HTTP: put what speaks TLS in front of it.
     """
     import logging
 
@@ -56,6 +88,10 @@ def serve(
         device=device,
         precision=precision,
         operations_port=operations_port,
+        allow_http=allow_http,
+        fetch_hosts=tuple(fetch_host or ()),
+        fetch_exceptions=tuple(allow_fetch or ()),
+        oss_root=oss_root,
     )
     serve(settings, host, port, workers, _show_address)
 

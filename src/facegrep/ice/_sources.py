@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from facegrep._errors import InvalidArgumentError, PictureError
-from facegrep.media import MAX_BYTES, read_data_url
+from facegrep.media import MAX_BYTES, open_below, read_below, read_data_url
 
 MAX_VIDEO_BYTES = 256 * 1024 * 1024
 """Of a video that is fetched: it is in memory, and in the store until it is analysed."""
@@ -91,7 +89,8 @@ class Sources:
         scheme = url.partition(":")[0].lower()
         if scheme == "file":
             path = _path(url)
-            with _opened_below(_root_of(self._roots, path), path):
+            root = _root_of(self._roots, path)
+            with open_below(root, Path(path).relative_to(root).parts):
                 return path, path
         if scheme in _FETCHED_SCHEMES and self._fetcher is not None:
             return _fetch(self._fetcher, url, MAX_VIDEO_BYTES), url
@@ -142,40 +141,7 @@ def _root_of(roots: tuple[str, ...], path: str) -> str:
 
 
 def _read_below(root: str, path: str) -> bytes:
-    with _opened_below(root, path) as file:
-        try:
-            data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise _refused((error.strerror or "not readable").lower()) from error
-    if len(data) > MAX_BYTES:
-        raise _refused(f"more than {MAX_BYTES // 2**20} MiB")
-    return data
-
-
-def _opened_below(root: str, path: str) -> BinaryIO:
-    try:
-        return _open_nofollow(root, Path(path).relative_to(root).parts)
-    except OSError as error:
-        raise _refused((error.strerror or "not readable").lower()) from error
-
-
-def _open_nofollow(root: str, parts: tuple[str, ...]) -> BinaryIO:
-    """Open `parts` one below the other; a link made since the path was resolved is refused."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(root, flags | os.O_DIRECTORY)
-    try:
-        for part in parts[:-1]:
-            below = os.open(part, flags | os.O_DIRECTORY, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = below
-        # O_NONBLOCK: opening a pipe without a writer returns at once, to be refused by fstat.
-        below = os.open(parts[-1], flags | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
-    if not stat.S_ISREG(os.fstat(below).st_mode):
-        os.close(below)
-        raise _refused("not a regular file")
-    return os.fdopen(below, "rb")
+    return read_below(root, Path(path).relative_to(root).parts)
 
 
 def _fetch(fetcher: Fetcher, url: str, max_bytes: int = MAX_BYTES) -> bytes:

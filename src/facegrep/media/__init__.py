@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from facegrep.media._below import open_below, read_below
 from facegrep.media._data_url import MAX_DATA_URL_BYTES, read_data_url
 from facegrep.media._decode import FORMATS, MAX_PIXELS, MAX_SIDE
 from facegrep.media._kind import begins_as_picture, kind_of
@@ -17,6 +18,8 @@ __all__ = [
     "Picture",
     "begins_as_picture",
     "kind_of",
+    "open_below",
+    "read_below",
     "read_data_url",
     "read_picture",
 ]

@@ -26,6 +26,7 @@ import uvicorn
 
 from facegrep._errors import FacegrepError, InvalidArgumentError
 from facegrep.engine import open as open_engine
+from facegrep.fetch import PictureFetcher
 from facegrep.keys import Keys, master_key_from_environment
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Settings:
     ----------
     operations_port
         Where ``/healthz``, ``/readyz`` and ``/metrics`` are, if not beside the signed path.
+    allow_http, fetch_hosts, fetch_exceptions, oss_root
+        As `PictureFetcher` has them.
     """
 
     store: Path
@@ -60,6 +63,25 @@ class Settings:
     device: Device = "auto"
     precision: Precision = "fp32"
     operations_port: int | None = None
+    allow_http: bool = False
+    fetch_hosts: tuple[str, ...] = ()
+    fetch_exceptions: tuple[str, ...] = ()
+    oss_root: str | None = None
+
+    def fetcher(self) -> PictureFetcher:
+        """Make what gets pictures from the network.
+
+        Raises
+        ------
+        InvalidArgumentError
+            One of the settings is not of its form.
+        """
+        return PictureFetcher(
+            allow_http=self.allow_http,
+            hosts=self.fetch_hosts,
+            exceptions=self.fetch_exceptions,
+            oss=self.oss_root,
+        )
 
 
 def serve(
@@ -86,6 +108,7 @@ def serve(
         The address cannot be had.
     """
     # Here first: what is wrong is said once, and no worker has to.
+    settings.fetcher()
     with open_engine(settings.store, actor=settings.actor) as engine:
         Keys(engine, master_key_from_environment()).check_master_key()
     with contextlib.ExitStack() as stack:
@@ -144,7 +167,7 @@ def _work(settings: Settings, sockets: list[socket.socket], on_ready: Callable[[
         actor=settings.actor,
     ) as engine:
         keys = Keys(engine, master_key_from_environment())
-        app: ASGIApp = create_app(engine, keys=keys)
+        app: ASGIApp = create_app(engine, keys=keys, fetcher=settings.fetcher())
         if settings.operations_port is not None:
             app = _by_port(app, sockets[1].getsockname()[1])
         config = uvicorn.Config(

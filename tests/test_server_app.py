@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.serving import sign
 
 import facegrep
 from facegrep.ice import Service
 from facegrep.keys import AccessKey, Keys
 from facegrep.server import create_app
+from facegrep.server._rate import RateLimit
 
 PICTURE = {"PersonImageUrl": "https://pictures.example/slow", "FaceSearchToken": "t"}
 
@@ -96,6 +99,45 @@ def test_more_calls_than_can_wait_are_told_when_to_come_again(
     for status, reply, headers in answers:
         assert status == 400
         assert ("x-acs-retry-after" in headers) == (reply["Code"] == "Throttling.Api")
+
+
+def test_a_key_that_calls_too_often_is_told_when_to_come_again_and_others_are_not(
+    engine: facegrep.Engine, key: AccessKey
+) -> None:
+    other = Keys(engine).create("studio", sealed=False)
+    app = create_app(engine, rate_limit_per_s=0.01)
+
+    async def calls() -> None:
+        for caller in (key, other):
+            assert (await ask(app, caller, "ListSearchLib", {}))[0] == 200
+            status, reply, headers = await ask(app, caller, "ListSearchLib", {})
+            assert (status, reply["Code"]) == (400, "Throttling.User")
+            assert 0 < int(headers["x-acs-retry-after"]) <= 100_000
+
+    asyncio.run(calls())
+    with pytest.raises(facegrep.InvalidArgumentError, match="rate_limit_per_s"):
+        create_app(engine, rate_limit_per_s=0)
+
+
+@given(
+    per_s=st.floats(0.1, 50),
+    pauses_s=st.lists(st.floats(0, 3), max_size=60),
+)
+def test_no_key_gets_more_than_its_rate_and_who_waits_as_told_is_let_in(
+    per_s: float, pauses_s: list[float]
+) -> None:
+    now_s = 0.0
+    limit = RateLimit(per_s, lambda: now_s)
+    taken = 0
+    for pause_s in pauses_s:
+        now_s += pause_s
+        wait_ms = limit.take("key")
+        taken += wait_ms == 0
+        assert taken <= max(per_s, 1) + now_s * per_s + 1e-6
+        if wait_ms:
+            now_s += wait_ms / 1000
+            assert limit.take("key") == 0
+            taken += 1
 
 
 def test_a_call_that_takes_too_long_is_answered_and_holds_its_place_to_its_end(

@@ -61,6 +61,16 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    rate_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--rate-limit",
+            metavar="N",
+            min=0.001,
+            help="Calls a second that a worker takes from one key. Default: any number.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "fp32",
 ) -> None:
@@ -92,6 +102,7 @@ def serve(
         fetch_hosts=tuple(fetch_host or ()),
         fetch_exceptions=tuple(allow_fetch or ()),
         oss_root=oss_root,
+        rate_limit_per_s=rate_limit,
     )
     serve(settings, host, port, workers, _show_address)
 

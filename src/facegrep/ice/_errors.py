@@ -37,6 +37,7 @@ _RECOMMEND = {
     "InvalidSecurityToken": "Send the SecurityToken that came with the key.",
     "InvalidSecurityToken.Expired": "Ask for new temporary credentials.",
     "Forbidden.RAM": "Ask for a policy that allows the action.",
+    "Throttling.User": "Call again after the time in x-acs-retry-after (milliseconds).",
     "Throttling.Api": "Call again after the time in x-acs-retry-after (milliseconds).",
     "ServiceUnAvailable": "Nothing was changed. Call again in a moment.",
     "InternalError": "Look up the RequestId in the server's log.",

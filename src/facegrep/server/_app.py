@@ -21,8 +21,9 @@ from facegrep._errors import FacegrepError, InvalidArgumentError
 from facegrep.ice import IceError, Service
 from facegrep.ice._errors import printable, translate
 from facegrep.keys import Keys
-from facegrep.server._gate import Gate
+from facegrep.server._gate import Gate, Throttled
 from facegrep.server._metrics import CONTENT_TYPE, Metrics
+from facegrep.server._rate import RateLimit
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -51,6 +52,7 @@ def create_app(
     fetcher: Callable[[str], bytes] | None = None,
     threads: int | None = None,
     deadline_s: float = DEADLINE_S,
+    rate_limit_per_s: float | None = None,
     operations: bool = True,
 ) -> Starlette:
     """Make the ASGI app that the vendor's client can call.
@@ -69,13 +71,15 @@ def create_app(
         Four times as many wait for them; more are refused at once, as Throttling.Api.
     deadline_s
         After so many seconds a caller is told that the call was not finished.
+    rate_limit_per_s
+        How often a key may call this app; more is refused as Throttling.User.
     operations
         Whether ``/healthz``, ``/readyz`` and ``/metrics`` are served here, to anybody.
 
     Raises
     ------
     InvalidArgumentError
-        The engine is readonly: a server remembers nonces.
+        The engine is readonly: a server remembers nonces. Or a number is not positive.
     MasterKeyError
         Not every key of the store opens.
 
@@ -90,7 +94,9 @@ def create_app(
     count = (os.cpu_count() or 1) + 4 if threads is None else check_count(threads, "threads", 1)
     used = Keys(engine) if keys is None else keys
     used.check_master_key()
-    endpoint = _Endpoint(engine, used, fetcher, count, deadline_s)
+    rate_limit = None if rate_limit_per_s is None else RateLimit(rate_limit_per_s)
+    gate = Gate(used, lambda: time.time_ns() // 1_000_000, rate_limit)
+    endpoint = _Endpoint(engine, gate, fetcher, count, deadline_s)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -132,14 +138,14 @@ class _Endpoint:
     def __init__(
         self,
         engine: Engine,
-        keys: Keys,
+        gate: Gate,
         fetcher: Callable[[str], bytes] | None,
         threads: int,
         deadline_s: float,
     ) -> None:
         self.metrics = Metrics()
         self._engine = engine
-        self._gate = Gate(keys, lambda: time.time_ns() // 1_000_000)
+        self._gate = gate
         self._fetcher = fetcher
         self._deadline_s = deadline_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="facegrep-call")
@@ -168,8 +174,8 @@ class _Endpoint:
             self._log(error, action)
             host = dict(headers).get(b"host", b"").decode("latin-1")
             response = JSONResponse(error.to_reply(host_id=printable(host)), error.http_status)
-            if error.code == "Throttling.Api":
-                response.headers["x-acs-retry-after"] = str(RETRY_AFTER_MS)
+            if isinstance(error, Throttled):
+                response.headers["x-acs-retry-after"] = str(error.retry_after_ms)
         response.headers["x-acs-request-id"] = request_id
         self.metrics.answered(action, code, started_s)
         await response(scope, receive, send)
@@ -187,7 +193,7 @@ class _Endpoint:
             raise _too_large(f"the query string has more than {MAX_QUERY_BYTES >> 20} MiB")
         body = await _read_body(receive)
         if self._room <= 0:
-            raise IceError(400, "Throttling.Api", "The service is busy.")
+            raise Throttled("Throttling.Api", "The service is busy.", RETRY_AFTER_MS)
         self._room -= 1
         call = asyncio.get_running_loop().run_in_executor(
             self._pool, self._carry_out, scope["method"], path, query, scope["headers"], body

@@ -12,8 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from facegrep.keys import AccessKey, Keys
+    from facegrep.server._rate import RateLimit
 
 VERSION: Final = "2020-11-09"
+
+
+class Throttled(IceError):
+    """Refused for now; `retry_after_ms` says for how long."""
+
+    def __init__(self, code: str, message: str, retry_after_ms: int) -> None:
+        super().__init__(400, code, message)
+        self.retry_after_ms = retry_after_ms
 
 
 class Gate:
@@ -25,11 +34,16 @@ class Gate:
         The keys of the store, which remembers nonces, too: all its processes refuse a replay.
     now_ms
         The clock, ms UTC.
+    rate_limit
+        How often a key may call; ``None``: as often as it likes.
     """
 
-    def __init__(self, keys: Keys, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, keys: Keys, now_ms: Callable[[], int], rate_limit: RateLimit | None = None
+    ) -> None:
         self._keys = keys
         self._now_ms = now_ms
+        self._rate_limit = rate_limit
 
     def admit(
         self,
@@ -67,6 +81,10 @@ class Gate:
         if key.expires_ms is not None and key.expires_ms <= now_ms:
             text = "Specified SecurityToken is expired."
             raise IceError(400, "InvalidSecurityToken.Expired", text)
+        # Before the nonce, which costs a commit.
+        retry_after_ms = 0 if self._rate_limit is None else self._rate_limit.take(key.id)
+        if retry_after_ms:
+            raise Throttled("Throttling.User", "The access key calls too often.", retry_after_ms)
         # Until then the same bytes would pass the look at the clock.
         if not self._keys.use_nonce(key.id, request.nonce, request.time_ms + MAX_SKEW_MS):
             text = "Specified signature nonce was used already."

@@ -56,6 +56,8 @@ class Settings:
         Where ``/healthz``, ``/readyz`` and ``/metrics`` are, if not beside the signed path.
     allow_http, fetch_hosts, fetch_exceptions, oss_root
         As `PictureFetcher` has them.
+    rate_limit_per_s
+        How often a key may call one worker.
     """
 
     store: Path
@@ -67,6 +69,7 @@ class Settings:
     fetch_hosts: tuple[str, ...] = ()
     fetch_exceptions: tuple[str, ...] = ()
     oss_root: str | None = None
+    rate_limit_per_s: float | None = None
 
     def fetcher(self) -> PictureFetcher:
         """Make what gets pictures from the network.
@@ -167,7 +170,12 @@ def _work(settings: Settings, sockets: list[socket.socket], on_ready: Callable[[
         actor=settings.actor,
     ) as engine:
         keys = Keys(engine, master_key_from_environment())
-        app: ASGIApp = create_app(engine, keys=keys, fetcher=settings.fetcher())
+        app: ASGIApp = create_app(
+            engine,
+            keys=keys,
+            fetcher=settings.fetcher(),
+            rate_limit_per_s=settings.rate_limit_per_s,
+        )
         if settings.operations_port is not None:
             app = _by_port(app, sockets[1].getsockname()[1])
         config = uvicorn.Config(

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,60 @@ def test_of_processes_that_race_for_a_nonce_exactly_one_wins(path: Path) -> None
         child.join()
         assert child.exitcode == 0
     assert accepted[:] == [1] * count
+
+
+def test_nonces_of_threads_share_commits_and_one_thread_wins_each(path: Path) -> None:
+    with facegrep.open(path) as engine:
+        store = engine._shared.store
+        with store.session.read() as connection:
+            before = connection.execute("SELECT seq FROM store").fetchone()[0]
+        won: list[int] = []
+
+        def use() -> None:
+            won.extend(
+                number
+                for number in range(20)
+                if engine.access.use_nonce("FG", f"nonce {number}", 2**50)
+            )
+
+        threads = [threading.Thread(target=use) for _ in range(8)]
+        with store.session.locked():  # all of them wait; whoever is first takes the others along
+            for thread in threads:
+                thread.start()
+            deadline = time.monotonic() + 10
+            while len(engine.access._waiting) < 7 and time.monotonic() < deadline:
+                time.sleep(0.01)
+        for thread in threads:
+            thread.join()
+        assert sorted(won) == list(range(20))
+        with store.session.read() as connection:
+            after = connection.execute("SELECT seq FROM store").fetchone()[0]
+        assert after - before <= 20
+
+
+def test_who_waited_for_a_commit_that_failed_is_told_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with facegrep.open(path) as engine:
+        session = engine._shared.store.session
+        monkeypatch.setattr(session, "lock_timeout_s", 0.5)
+        errors: list[type[Exception]] = []
+
+        def use(number: int) -> None:
+            try:
+                engine.access.use_nonce("FG", f"nonce {number}", 2**50)
+            except facegrep.StoreError as error:
+                errors.append(type(error))
+
+        threads = [threading.Thread(target=use, args=(number,)) for number in range(4)]
+        with session.locked():
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert len(errors) == 4
+        assert facegrep.StoreBusy in errors
+        assert engine.access.use_nonce("FG", "nonce 0", 2**50)  # nothing was written
 
 
 def test_nonces_that_are_over_go_when_another_comes(

@@ -6,15 +6,18 @@ so that a call reads one file; what is in them is sealed, or not, by who makes t
 
 from __future__ import annotations
 
-import sqlite3
+import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from facegrep._errors import AlreadyExistsError, StoreCorrupt
+from facegrep._errors import AlreadyExistsError, StoreCorrupt, StoreError
 from facegrep.store._audit import append_entry
 from facegrep.store._checksum import checked, with_checksum
 from facegrep.store._clock import now_ms
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from facegrep.store._database import Database
 
 _KEPT_MS: Final = 60_000
@@ -53,6 +56,9 @@ class AccessStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._mutex = threading.Lock()
+        self._committing = threading.Lock()
+        self._waiting: list[_Use] = []
 
     def insert_key(self, row: AccessKeyRow, actor: str | None = None) -> None:
         """Add a key.
@@ -116,17 +122,56 @@ class AccessStore:
         -------
         bool
             Whether it is new.
+
+        Raises
+        ------
+        StoreError
+            It was not recorded, or that is not known: refuse the call.
         """
-        row = with_checksum((key_id, nonce, expires_ms))
-        with self._database.write() as transaction:
-            connection = transaction.connection
-            try:
-                connection.execute("INSERT INTO nonce VALUES (?, ?, ?, ?)", row)
-            except sqlite3.IntegrityError:
-                return False
-            _ = transaction.seq
-            connection.execute("DELETE FROM nonce WHERE expires_ms < ?", (now_ms() - _KEPT_MS,))
-        return True
+        mine = _Use((key_id, nonce, expires_ms))
+        with self._mutex:
+            self._waiting.append(mine)
+        # Who comes while another commits waits here; the next one commits for all of them, so that
+        # calls at once share one flush of the disk.
+        with self._committing:
+            if mine.is_new is None:
+                with self._mutex:
+                    uses, self._waiting = self._waiting, []
+                self._commit(uses, mine)
+        if mine.error is not None:
+            raise mine.error
+        return bool(mine.is_new)
+
+    def _commit(self, uses: list[_Use], mine: _Use) -> None:
+        try:
+            with self._database.write() as transaction:
+                connection = transaction.connection
+                insert = "INSERT INTO nonce VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+                found = [
+                    connection.execute(insert, with_checksum(use.row)).rowcount == 1 for use in uses
+                ]
+                if any(found):
+                    _ = transaction.seq
+                    over_ms = now_ms() - _KEPT_MS
+                    connection.execute("DELETE FROM nonce WHERE expires_ms < ?", (over_ms,))
+        except BaseException as error:
+            # Nothing was written of any of them, or it is not known what was.
+            for use in uses:
+                use.is_new = False
+                if use is not mine:
+                    use.error = StoreError(f"the nonce was not recorded: {error}")
+            raise
+        for use, is_new in zip(uses, found, strict=True):
+            use.is_new = is_new
+
+
+@dataclass(slots=True, eq=False)
+class _Use:
+    """A nonce that a caller waits for; ``is_new`` is ``None`` until it was tried."""
+
+    row: tuple[str, str, int]
+    is_new: bool | None = None
+    error: StoreError | None = None
 
 
 def _find(connection: sqlite3.Connection, key_id: str) -> AccessKeyRow | None:

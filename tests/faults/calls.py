@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from tests.faults import clock, sabotage, worker
+from tests.faults.call import Call
 from tests.faults.check import differences, which
 from tests.faults.operations import FIRST, OPERATIONS, after, make_store, perform, plan
 from tests.faults.report import Outcome, main
-from tests.faults.telling import Call
 from tests.faults.trace import FileCall, Strace, allow_strace, forget_names, keep_names
 from tests.faults.world import World
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 from tests.faults import clock
+from tests.faults.callers import caller_differences
 from tests.faults.films import film_differences
 from tests.faults.operations import MAIN, SPARE, THRESHOLD, copy_of
 from tests.faults.world import Asset, Face, World, code_of, vector_of
@@ -81,6 +82,7 @@ def _differences(engine: facegrep.Engine, world: World) -> list[str]:
     if world.audited:
         known = {each.actor for each in engine.audit(searches=True)}
         wrong += [f"the search of {who} is not in the audit" for who in {*world.audited} - known]
+    wrong += caller_differences(engine, world)
     for token, frozen in world.tokens.items():
         answer = engine.answers.get(frozen.library, token)
         if answer is None:

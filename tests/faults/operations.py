@@ -10,15 +10,15 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from tests.faults import clock, telling
+from tests.faults.call import Call, Operation
+from tests.faults.callers import CALLERS
 from tests.faults.films import add_films, with_vectors
-from tests.faults.telling import Call
 from tests.faults.world import DIM, Asset, Frozen, Shelf, World, media_id_of, vector_of
 
 import facegrep
@@ -43,28 +43,6 @@ _AUDITED: Final = 64
 _PEOPLE: Final = 6
 _SAMPLES: Final = 3
 _TICKS: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """An entry of `OPERATIONS`.
-
-    Attributes
-    ----------
-    weight
-        How often, beside the others.
-    plan
-        A call, or ``None`` where there is nothing to do it to.
-    perform
-        Does it, on an engine; what it returned is acknowledged.
-    after
-        What the store holds then.
-    """
-
-    weight: int
-    plan: Callable[[random.Random, World, int], Call | None] = field(repr=False)
-    perform: Callable[[facegrep.Engine, Call], Any] = field(repr=False)
-    after: Callable[[World, Call], World] = field(repr=False)
 
 
 def make_store(path: Any) -> None:
@@ -361,6 +339,7 @@ def _after_switch_off(world: World, call: Call) -> World:
 
 
 OPERATIONS: Final[dict[str, Operation]] = {
+    **CALLERS,
     "add": Operation(
         weight=12,
         plan=_plan_add,

@@ -178,8 +178,12 @@ def _fits(worlds: list[World], question: Question, reply: Any) -> bool:
     if kind == "denied":
         return reply and any(world.search_audit for world in worlds)
     if kind == "backup":
-        # Of searches it may have fewer than of the rest: their database was copied first.
-        held = [replace(world.backed_up(), audited=()) for world in worlds]
+        # What searches and callers left may be older than the rest: their database comes first.
+        held = [
+            replace(world.backed_up(), audited=(), keys=older.keys, nonces=older.nonces)
+            for number, world in enumerate(worlds)
+            for older in worlds[: number + 1]
+        ]
         return which_alone(reply, held, readonly=True)[0] is not None
     if kind in {"search", "filtered"}:
         return any(

@@ -1,31 +1,16 @@
-"""A step, and the steps in which a user says who is one person and who is not."""
+"""The steps in which a user says who is one person and who is not."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from tests.faults.world import Asset, Face, World
+from tests.faults.call import Call
+from tests.faults.world import Face, World
 
 import facegrep
 from facegrep.engine import PersonFace, UnknownPerson
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A step that was planned: plain data, the same in every process."""
-
-    verb: str
-    library: str = ""
-    assets: tuple[Asset, ...] = ()
-    media_ids: tuple[str, ...] = ()
-    token: str = ""
-    query: int = 0
-    ms: int | None = None
-    on: bool = False
-    faces: tuple[Face, ...] = ()
 
 
 def plan_merge(chance: random.Random, world: World, _step: int) -> Call | None:

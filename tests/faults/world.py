@@ -116,6 +116,10 @@ class World:
     people
         Those whom the one recognition library knows, in the order of making: the numbers of their
         samples by their names.
+    keys
+        Whether each account's key was disabled, in the order of making.
+    nonces
+        The last that were used.
     """
 
     shelves: dict[str, Shelf] = field(default_factory=dict)
@@ -129,6 +133,8 @@ class World:
     known: bool = False
     listed: bool = False
     people: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    keys: dict[str, bool] = field(default_factory=dict)
+    nonces: tuple[str, ...] = ()
 
     def live(self, library: str) -> dict[str, Asset]:
         """The assets that have not expired."""

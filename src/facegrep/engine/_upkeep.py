@@ -113,7 +113,8 @@ class UpkeepOperations(EngineCore):
         """Copy the store, of all accounts, to an empty directory, while writers work.
 
         The copy is a store: one commit of this one, without frozen answers, every checksum
-        verified. Opening it uses it; to restore, put it in the place of a store that nobody has
+        verified; access keys, their nonces and the audit of searches are as they were when the call
+        began. Opening it uses it; to restore, put it in the place of a store that nobody has
         open. No erasure reaches it, so repeat those made since. It holds back nobody, unless
         vectors are erased or moved three times while it runs: then writers wait for it.
 

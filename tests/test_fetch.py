@@ -25,7 +25,6 @@ from tests.hostile_urls import INSIDE, SCHEMES, SPELLINGS
 import facegrep
 from facegrep.fetch import PictureFetcher, _exchange
 from facegrep.fetch._addresses import is_possible, is_public
-from facegrep.fetch._url import read_url
 
 PUBLIC = "93.184.215.14"
 PICTURE = b"\xff\xd8 a picture"
@@ -487,8 +486,3 @@ def test_settings_of_another_form_are_refused(options: dict[str, Any]) -> None:
 def test_there_are_as_many_hostile_urls_as_were_promised() -> None:
     assert 3 * len(INSIDE) + 3 * len(SPELLINGS) + len(SCHEMES) >= 250
     assert len(set(INSIDE)) + len(set(SPELLINGS)) + len(set(SCHEMES)) >= 190
-
-
-def test_names_in_other_letters_become_ascii() -> None:
-    assert read_url("https://BÜCHER.example/ü?q=ü").host == "xn--bcher-kva.example"
-    assert read_url("https://BÜCHER.example/ü?q=ü").target == "/%C3%BC?q=%C3%BC"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import random
+import runpy
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import h11
@@ -267,6 +269,14 @@ def test_every_text_survives_its_canonical_spelling(parameters: dict[str, str]) 
     assert read_query(spelled.encode()) == parameters
     assert read_query(spelled.replace("%20", "+").encode()) == parameters
     assert not set(encode("".join(parameters))) & set("+* &=")
+
+
+FUZZ_TARGET = runpy.run_path(str(Path(__file__).parent / "fuzz" / "signature_fuzz.py"))
+
+
+@given(st.lists(st.binary(max_size=60), max_size=9).map(b"\n".join))
+def test_the_fuzz_target_finds_nothing(data: bytes) -> None:
+    FUZZ_TARGET["fuzz_one"](data)
 
 
 @given(st.binary(max_size=200), st.binary(max_size=300))

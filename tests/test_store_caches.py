@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -83,6 +84,19 @@ def test_closing_saves_the_index_of_what_was_added(path: Path, loads: list[str])
     with facegrep.open(path, readonly=True) as engine:
         assert engine.search("lib", vector=VECTORS[0], limit=1).hits[0].media_id == IDS[0]
     assert loads == ["file"]
+
+
+def test_closing_lets_go_of_every_file_at_once(path: Path) -> None:
+    """Not when the garbage is collected: the disk may be wanted back."""
+    gc.disable()
+    try:
+        engine = facegrep.open(path)
+        assert answer(engine)
+        engine.close()
+        links = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    finally:
+        gc.enable()
+    assert not [link for link in links if link.is_relative_to(path)]
 
 
 def test_a_search_that_read_much_saves_it_at_once(path: Path, loads: list[str]) -> None:

@@ -149,6 +149,9 @@ class Engine(
             try:
                 self._shared.indexes.save_all()
             finally:
+                # Now, and not when the garbage is collected: faces, and files that are open.
+                self._shared.indexes.forget()
+                self._shared.rosters.forget()
                 self._shared.store.close()
 
     def __enter__(self) -> Self:

@@ -71,10 +71,13 @@ class Indexes:
                 self._save(library, index, timeout_s=0.0)
             return found
 
-    def forget(self, library_id: int) -> None:
-        """Free an index; searches under way keep theirs."""
+    def forget(self, library_id: int | None = None) -> None:
+        """Free an index, or all, with their files; searches under way keep theirs."""
         with self._mutex:
-            self._by_library.pop(library_id, None)
+            if library_id is None:
+                self._by_library.clear()
+            else:
+                self._by_library.pop(library_id, None)
 
     @contextlib.contextmanager
     def renewing(self, libraries: Iterable[LibraryRow]) -> Iterator[None]:

@@ -40,6 +40,11 @@ def with_checksum(values: tuple[object, ...]) -> tuple[object, ...]:
     return (*values, checksum(values))
 
 
+def is_whole(row: Sequence[object]) -> bool:
+    """Whether a row's last value is the checksum of the others."""
+    return checksum(row[:-1]) == row[-1]
+
+
 def checked(row: _Row, table: str, library: str | None = None) -> _Row:
     """Return a row as it was read, unless its checksum, the last value, says that it changed.
 
@@ -48,7 +53,7 @@ def checked(row: _Row, table: str, library: str | None = None) -> _Row:
     StoreCorrupt
         It is not what was written.
     """
-    if checksum(row[:-1]) != row[-1]:
+    if not is_whole(row):
         raise damaged(table, library)
     return row
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from facegrep._errors import StoreCorrupt
-from facegrep.store._checksum import checked, int64, with_checksum
+from facegrep.store._checksum import checked, int64, is_whole, with_checksum
 from facegrep.store._video import (
     SAMPLE_VALUES,
     Video,
@@ -157,15 +157,17 @@ def wrong_videos(
     face_counts
         By ordinal, of each asset that must have rows here.
     """
+    # Rows that fail their checksum, whose types may be wrong, count as missing.
     query = f"SELECT * FROM {VIDEO} WHERE library_id = ?"
-    rows = [_VideoRow._make(values) for values in connection.execute(query, (library.id,))]
+    found = connection.execute(query, (library.id,))
+    rows = [_VideoRow._make(values) for values in found if is_whole(values)]
     if sorted(row.ordinal for row in rows) != sorted(face_counts):
         yield f"it has {len(face_counts)} analysed videos, but table {VIDEO} has others"
     wrong, tracks_found = 0, 0
     query = f"SELECT * FROM {TRACK} WHERE library_id = ? AND ordinal = ? ORDER BY number"
     for row in rows:
         cursor = connection.execute(query, (library.id, row.ordinal))
-        tracks = [_TrackRow._make(values) for values in cursor]
+        tracks = [_TrackRow._make(values) for values in cursor if is_whole(values)]
         tracks_found += len(tracks)
         wrong += _is_wrong(row, tracks, face_counts.get(row.ordinal, -1))
     if wrong:

@@ -94,8 +94,8 @@ class NotFoundError(InvalidArgumentError, LookupError):
     Attributes
     ----------
     kind
-        ``"library"``, ``"media"``, ``"recognition library"``, ``"entity"``, ``"sample"`` or
-        ``"access key"``.
+        ``"library"``, ``"media"``, ``"recognition library"``, ``"entity"``, ``"sample"``,
+        ``"access key"`` or ``"account"``.
     name
         The name that was asked for.
     """

@@ -34,7 +34,7 @@ def show(
     context: typer.Context,
     store: StoreOption = None,  # type: ignore[assignment]
     searches: Annotated[
-        bool, typer.Option("--searches", help="Of searches, where these are audited.")
+        bool, typer.Option("--searches", help="Of searches, where these are audited, and of keys.")
     ] = False,
     last: Annotated[int, typer.Option("--last", min=1, help="How many to list.")] = 20,
     all_accounts: Annotated[

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from facegrep._arguments import check_choice, shown
-from facegrep._errors import AlreadyExistsError, InvalidArgumentError, StoreCorrupt
+from facegrep._errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    StoreCorrupt,
+)
 from facegrep._names import check_name
 from facegrep.engine._audit import AuditOperations
 from facegrep.engine._clips import ClipOperations
@@ -132,6 +137,34 @@ class Engine(
         view = Engine(self._shared, name, who)
         view._owns_store = False
         return view
+
+    def drop_account(self, name: str) -> None:
+        """Remove an account: its keys first, so that nobody calls for it any more, then all else.
+
+        Its libraries, frozen answers, recognition libraries, keys and nonces are in no file of the
+        store afterwards; only the audit keeps names of libraries, the account and ids of keys. One
+        that was cut off is gone on with by calling it again. Views of the account are of no use
+        any more.
+
+        Raises
+        ------
+        NotFoundError
+            There is none of that name.
+        OperationDeniedError
+            Somebody makes libraries of it at the same time; call again.
+        ErasePending
+            It is gone, but its remains are not overwritten yet.
+        """
+        store = self._writable
+        if not store.has_account(check_name(name, "name")):
+            raise NotFoundError("account", name)
+        store.access.forget_account(name, self._actor)
+        view = Engine(self._shared, name, self._actor)
+        for library in view.libraries():
+            view.drop_library(library.name)
+        for known in view.recognition_libraries():
+            view.delete_recognition_library(known.recognition_id)
+        store.drop_account(name, actor=self._actor)
 
     def close(self) -> None:
         """Close. What was acknowledged is durable with or without it. Closing again does nothing.

@@ -14,6 +14,7 @@ from facegrep._errors import AlreadyExistsError, StoreCorrupt, StoreError
 from facegrep.store._audit import append_entry
 from facegrep.store._checksum import checked, with_checksum
 from facegrep.store._clock import now_ms
+from facegrep.store._scrub import want_scrub
 
 if TYPE_CHECKING:
     import sqlite3
@@ -109,6 +110,19 @@ class AccessStore:
             )
             _note(connection, "disable_key", row, actor)
         return True
+
+    def forget_account(self, account: str, actor: str | None = None) -> None:
+        """Remove the keys of an account with their nonces, and want the file rebuilt."""
+        with self._database.write() as transaction:
+            connection = transaction.connection
+            query = "SELECT * FROM access_key WHERE account = ?"
+            keys = [_checked(row) for row in connection.execute(query, (account,)).fetchall()]
+            for key in keys:
+                connection.execute("DELETE FROM nonce WHERE access_key_id = ?", (key.id,))
+                connection.execute("DELETE FROM access_key WHERE id = ?", (key.id,))
+                _note(connection, "drop_key", key, actor)
+            # Also for frozen answers of its libraries, which go next.
+            want_scrub(transaction)
 
     def use_nonce(self, key_id: str, nonce: str, expires_ms: int) -> bool:
         """Remember a nonce, durably; of many who try at once, in any process, one succeeds.

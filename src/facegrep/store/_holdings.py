@@ -98,7 +98,7 @@ TABLES: Final = (
         "loses the asset's hits; a person's own answers go whole",
         "left out",  # it has what was searched for, which must not outlive its day
     ),
-    Table(SESSION, "access_key", "checksum", "nothing: it holds no asset"),
+    Table(SESSION, "access_key", "checksum", "nothing: it holds no asset; goes with its account"),
     Table(SESSION, "nonce", "checksum", "nothing: each goes by itself within the hour"),
     Table(SESSION, "audit", "chain", "nothing: it holds counts"),
 )

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from facegrep._errors import StoreBusy, StoreCorrupt, StoreNotFound
+from facegrep.store._accounts import AccountOperations
 from facegrep.store._add import AddOperations
 from facegrep.store._backup import BackupOperations
 from facegrep.store._change import ChangeOperations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 
 class Store(
+    AccountOperations,
     AddOperations,
     ChangeOperations,
     CompactOperations,

@@ -1,0 +1,99 @@
+"""An account that is dropped leaves nothing, and takes nothing of others along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import facegrep
+from facegrep.keys import Keys
+
+MASTER = bytes(range(32))
+
+
+def fill(root: facegrep.Engine, account: str, seed: int) -> list[bytes]:
+    """Put something of everything into an account; what of it can be found in bytes."""
+    engine = root.for_account(account)
+    vectors = np.random.default_rng(seed).normal(size=(40, 64)).astype(np.float32)
+    ids = [f"{account} media {number}" for number in range(40)]
+    engine.create_library("lib", dim=64, threshold=0.9)
+    engine.add_vectors("lib", ids, vectors, {"strField1": [f"{account} field"] * 40})
+    found = engine.search("lib", vector=vectors[0])
+    engine.answers.put("lib", f"{account} token", b"c" * 32, b"u" * 32, found.embedding, found)
+    known = engine.create_recognition_library(f"{account} people", dim=64).recognition_id
+    entity = engine.create_entity(known, f"{account} somebody").entity_id
+    engine.add_sample(known, entity, vector=vectors[1])
+    key = Keys(root).create(account, sealed=False)
+    engine.access.use_nonce(key.id, f"{account} nonce", 2**50)
+    codes = facegrep._core.quantize(vectors)
+    texts = [
+        *ids,
+        *(f"{account} {what}" for what in ("field", "token", "somebody", "nonce")),
+    ]
+    return [
+        *(text.encode() for text in texts),
+        key.secret.encode(),
+        *(bytes(code) for code in codes),
+    ]
+
+
+def found_in(path: Path, wanted: list[bytes]) -> list[bytes]:
+    content = b"".join(file.read_bytes() for file in path.rglob("*") if file.is_file())
+    return [one for one in wanted if one in content]
+
+
+def test_nothing_of_a_dropped_account_is_in_any_file_and_all_of_another_is(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with facegrep.open(path, actor="alice") as root:
+        gone, kept = fill(root, "gone", 1), fill(root, "kept", 2)
+        assert found_in(path, gone) == gone
+        root.drop_account("gone")
+        assert found_in(path, gone) == []
+        assert found_in(path, kept) == kept
+        assert [key.account for key in Keys(root).list()] == ["kept"]
+        assert root.verify().ok
+        assert root.verify_audit().ok
+        last = root.for_account("gone").audit()
+        assert "drop_account" in [entry.action for entry in last]
+        other = root.for_account("kept")
+        assert other.library("lib").media_count == 40
+        assert other.answers.get("lib", "kept token") is not None
+        assert not root.access.use_nonce(Keys(root).list()[0].id, "kept nonce", 2**50)
+    assert found_in(path, gone) == []
+
+
+def test_one_with_a_key_alone_is_dropped_and_an_unknown_one_is_said(tmp_path: Path) -> None:
+    with facegrep.open(tmp_path / "store") as root:
+        Keys(root, MASTER).create("new")
+        root.drop_account("new")
+        assert Keys(root).list() == []
+        for name in ("new", "never"):
+            with pytest.raises(facegrep.NotFoundError, match="account"):
+                root.drop_account(name)
+    with (
+        facegrep.open(tmp_path / "store", readonly=True) as readonly,
+        pytest.raises(facegrep.StoreReadOnly),
+    ):
+        readonly.drop_account("default")
+
+
+def test_a_drop_that_was_cut_off_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    with facegrep.open(path) as root:
+        gone = fill(root, "gone", 1)
+
+        def fail(*_: object, **__: object) -> None:
+            raise facegrep.StoreFull("full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("facegrep.store._store.Store.drop_account", fail)
+            with pytest.raises(facegrep.StoreFull):
+                root.drop_account("gone")
+        assert Keys(root).list() == []  # first of all
+        root.drop_account("gone")
+        assert found_in(path, gone) == []
+        assert root.for_account("gone").libraries()[0].name == "ims-default-search-lib"

@@ -26,10 +26,11 @@ def fuzz_one(data: bytes) -> None:
     What is read is plain: a host that no resolver reads otherwise, a target of one line.
     """
     text, _, location = data.decode("utf-8", "surrogateescape").partition("\n")
-    with contextlib.suppress(PictureError):
-        url = _url.read_url(text)
-        _require_plain(url)
-        _require_plain(url.follow(location))
+    for begin in ("", "http://", "https://pictures.example:443"):
+        with contextlib.suppress(PictureError):
+            url = _url.read_url(begin + text)
+            _require_plain(url)
+            _require_plain(url.follow(location))
     _addresses.is_public(location)
     _addresses.is_possible(location)
 

@@ -8,6 +8,7 @@ tests/test_server_signature.py runs the same function over what hypothesis think
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import inspect
 import sys
@@ -15,25 +16,31 @@ import sys
 from facegrep.ice import IceError
 from facegrep.server import _query, _signature
 
-_NAMES = (
-    b"authorization",
-    b"host",
-    b"x-acs-action",
-    b"x-acs-content-sha256",
-    b"x-acs-date",
-    b"x-acs-signature-nonce",
-    b"x-acs-version",
-    b"x-acs-security-token",
+_SIGNED = b"host;x-acs-action;x-acs-content-sha256;x-acs-date;x-acs-signature-nonce;x-acs-version"
+_HEADERS = (
+    (
+        b"authorization",
+        b"ACS3-HMAC-SHA256 Credential=a,SignedHeaders=%b,Signature=" % _SIGNED + b"0" * 64,
+    ),
+    (b"host", b"ice.example"),
+    (b"x-acs-action", b"SearchMediaByFace"),
+    (b"x-acs-content-sha256", hashlib.sha256(b"").hexdigest().encode()),
+    (b"x-acs-date", b"2026-11-25T00:00:00Z"),
+    (b"x-acs-signature-nonce", b"0123456789abcdef"),
+    (b"x-acs-version", b"2020-11-09"),
 )
 
 
 def fuzz_one(data: bytes) -> None:
-    """Read lines: the query, then headers in a known order; only IceError may leave.
+    """Read lines: the query, then headers in a known order; empty ones are as they should be.
 
-    What is read at all must survive being spelled anew.
+    Only IceError may leave; what is read at all must survive being spelled anew.
     """
     query, *values = data.split(b"\n")
-    headers = list(zip(_NAMES, values, strict=False))
+    values += [b""] * (len(_HEADERS) - len(values))
+    headers = [
+        (name, value or usual) for (name, usual), value in zip(_HEADERS, values, strict=False)
+    ]
     with contextlib.suppress(IceError):
         parameters = _query.read_query(query)
         assert _query.read_query(_query.canonical_query(parameters).encode()) == parameters

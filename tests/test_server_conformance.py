@@ -153,6 +153,20 @@ def test_the_vendors_flow_finds_a_person(call: Call, request: pytest.FixtureRequ
     }
     assert search(**narrow) == (["m+2"], 1)
     assert search(entity_id="nobody") == ([], 0)
+    clips = call(
+        "SearchMediaClipByFace",
+        search_lib_name=library,
+        media_id="m+2",
+        face_search_token="token: a/b?c*~",
+    )
+    (clip,) = clips["MediaClipList"]
+    (occurrence,) = clip["OccurrencesInfos"]
+    assert (clips["Total"], occurrence["StartTime"], occurrence["EndTime"]) == (1, 0, 0)
+    assert clip["Score"] > 0.9
+    rerun = call(
+        "SearchIndexJobRerun", search_lib_name=library, media_ids="m+2,absent", task="face"
+    )
+    assert rerun["Data"]["MediaIdsNoExist"] == ["absent"]
     call(
         "UpdateMediaToSearchLib",
         search_lib_name=library,
@@ -191,6 +205,7 @@ def test_pictures_come_from_the_network_and_from_oss(
             media_id=media_id,
             media_type="image",
         )
+        require_success(call, library, media_id)
     for url, media_id in (
         (f"http://{pictures}/Emmanuel_Macron/person_a_2.jpg", "macron"),
         ("oss://portraits/Jacinda_Ardern/person_b_2.jpg", "ardern"),
@@ -243,6 +258,7 @@ def test_a_known_person_is_found_by_name(call: Call, request: pytest.FixtureRequ
             media_id=media_id,
             media_type="image",
         )
+        require_success(call, library, media_id)
     found = call(
         "SearchMediaByFace",
         search_lib_name=library,

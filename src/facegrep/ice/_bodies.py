@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType, to_builtins
+from msgspec.json import Decoder
 
 from facegrep._errors import InvalidArgumentError
 from facegrep._names import check_fields, check_name, check_text
@@ -53,9 +54,16 @@ class IndexConfig(JsonObject, frozen=True):
     """Settings of an index; the face index has none."""
 
 
+_MSG_BODY = Decoder(MsgBody)
+_LIBRARY_CONFIG = Decoder(SearchLibConfig)
+_ENTITY_INFO = Decoder(dict[str, Any])
+_IMAGES_INPUT = Decoder(ImagesInput)
+_INDEX_CONFIG = Decoder(IndexConfig)
+
+
 def read_msg_body(raw: str) -> MsgBody:
     """Read MsgBody, as far as to be sure that the engine takes what is in it."""
-    body = read_json(raw, MsgBody)
+    body = read_json(raw, _MSG_BODY)
     check_fields(body.fields())
     if not isinstance(body.title, UnsetType):
         check_text(body.title, "title")
@@ -72,7 +80,7 @@ class LibraryConfig:
 
 def read_library_config(raw: str) -> LibraryConfig:
     """Read SearchLibConfig."""
-    groups = read_json(raw, SearchLibConfig).faceGroupIds
+    groups = read_json(raw, _LIBRARY_CONFIG).faceGroupIds
     names = [name.strip(" ") for name in groups.split(",")] if groups else []
     if len(set(names)) < len(names) or len(names) > _MAX_FACE_GROUPS or not all(names):
         raise InvalidArgumentError(
@@ -90,15 +98,15 @@ def read_entity_info(raw: str) -> str:
         raise InvalidArgumentError(
             f"expected at most {_MAX_ENTITY_INFO_BYTES} bytes of JSON, got {size_bytes}"
         )
-    read_json(raw, dict[str, Any])
+    read_json(raw, _ENTITY_INFO)
     return raw
 
 
 def read_images_input(raw: str) -> ImagesInput:
     """Read ImagesInput."""
-    return read_json(raw, ImagesInput)
+    return read_json(raw, _IMAGES_INPUT)
 
 
 def read_index_config(raw: str) -> IndexConfig:
     """Read IndexConfig: ``{}``, since the face index has no settings that could be honoured."""
-    return read_json(raw, IndexConfig)
+    return read_json(raw, _INDEX_CONFIG)

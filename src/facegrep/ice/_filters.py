@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.json import Decoder
 
 from facegrep._errors import InvalidArgumentError
 from facegrep.ice._json import Int64, JsonObject, Text, read_json
@@ -35,9 +36,13 @@ class CustomFilters(JsonObject, frozen=True):
     strField2: Text | _AnyText | UnsetType = UNSET
 
 
+_RANGE = Decoder(Range)
+_CUSTOM_FILTERS = Decoder(CustomFilters)
+
+
 def read_custom_filters(raw: str) -> Mapping[str, Condition]:
     """Read CustomFilters; ``{}`` is no filter, ``[]`` for a field matches nothing."""
-    filters = read_json(raw, CustomFilters)
+    filters = read_json(raw, _CUSTOM_FILTERS)
     where: dict[str, Condition] = {}
     for name in filters.__struct_fields__:
         wanted = getattr(filters, name)
@@ -48,7 +53,7 @@ def read_custom_filters(raw: str) -> Mapping[str, Condition]:
 
 def read_utc_create(raw: str) -> Mapping[str, int]:
     """Read UtcCreate, a range of milliseconds since 1970."""
-    return _bounds(read_json(raw, Range), "UtcCreate")
+    return _bounds(read_json(raw, _RANGE), "UtcCreate")
 
 
 def _bounds(wanted: Range, name: str) -> dict[str, int]:

@@ -22,18 +22,24 @@ class JsonObject(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True,
     """Base of what a JSON parameter may hold: exactly its fields, each of exactly its type."""
 
 
-def read_json(raw: str, kind: type[T]) -> T:
-    """Read `raw` as a `kind`.
+def read_json(raw: str, decoder: msgspec.json.Decoder[T]) -> T:
+    """Read `raw` as what `decoder` is for.
+
+    Parameters
+    ----------
+    decoder
+        Made when its module is imported. msgspec looks at a type when it first decodes it, and
+        where two threads do so at once, one of them reads what is half made and crashes.
 
     Raises
     ------
     InvalidArgumentError
-        Over 16 KiB, not JSON, not a `kind`, an unknown field, a field named twice, a number out of
-        range or of another type (NaN, infinity, 1.0 for an integer, true).
+        Over 16 KiB, not JSON, not of that kind, an unknown field, a field named twice, a number out
+        of range or of another type (NaN, infinity, 1.0 for an integer, true).
 
     Notes
     -----
-    msgspec meets the declared types while it parses, so nothing deeper than `kind` is ever built.
+    msgspec meets the declared types while it parses, so nothing deeper than that is ever built.
     It keeps the last of duplicate keys, though: the standard library reads the (by then small,
     shallow and well-typed) text once more to see them. Costs 20 us a KiB.
     """
@@ -43,7 +49,7 @@ def read_json(raw: str, kind: type[T]) -> T:
             f"expected up to {MAX_JSON_BYTES} bytes of JSON, got {size_bytes}"
         )
     try:
-        value = msgspec.json.decode(raw, type=kind)
+        value = decoder.decode(raw)
     except msgspec.DecodeError as error:
         reason = str(error)
         if "truncated" in reason:  # msgspec says so of both

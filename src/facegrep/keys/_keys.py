@@ -66,6 +66,9 @@ class _Secret(msgspec.Struct, frozen=True):
     security_token: str | None
 
 
+_SECRET: Final = msgspec.json.Decoder(_Secret)  # made once, as _policy's
+
+
 class Keys:
     """The keys of a store, of all accounts.
 
@@ -191,7 +194,7 @@ class Keys:
         else:
             raise StoreCorrupt(f"session.db: the access key {row.id!r} is sealed by {row.seal!r}")
         try:
-            return msgspec.json.decode(content, type=_Secret)
+            return _SECRET.decode(content)
         except msgspec.DecodeError as error:
             raise StoreCorrupt(f"session.db: the secret of key {row.id!r} is none") from error
 

@@ -43,6 +43,11 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Statement: Annotated[list[_Statement], Meta(min_length=1, max_length=64)]
 
 
+# Made here, once: msgspec looks at a type when it first decodes it, and threads that do so at once
+# crash.
+_DECODER: Final = msgspec.json.Decoder(_Document)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What a key may do.
@@ -80,7 +85,7 @@ class Policy:
 def _read(text: str) -> _Document:
     try:
         _refuse_repeated(text)
-        return msgspec.json.decode(text, type=_Document)
+        return _DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError(
             f"policy: expected statements that Allow or Deny ice: actions on '*': {error}"

@@ -94,6 +94,10 @@ class Receipt:
             raise InvalidArgumentError(f"not a receipt: {error}") from error
 
 
+# Has msgspec look at the type now; threads that first convert to it at once would crash.
+msgspec.json.Decoder(Receipt)
+
+
 def hash_ids(salt: bytes, media_ids: Iterable[str]) -> str:
     """Return what stands for ids that must not be found: HMAC-SHA256 of them, sorted.
 

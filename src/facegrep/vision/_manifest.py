@@ -207,6 +207,10 @@ def manifests() -> dict[str, Model]:
     return found
 
 
+# Has msgspec look at the types now; threads that first convert to them at once would crash.
+msgspec.json.Decoder(DetectorManifest | EmbedderManifest)
+
+
 def _read(folder: Path) -> Model:
     path = folder / "manifest.toml"
     try:

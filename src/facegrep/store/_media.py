@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from facegrep._errors import StoreCorrupt
-from facegrep.store._checksum import checked
+from facegrep.store._checksum import checked, damaged
 from facegrep.store._clock import now_ms
 from facegrep.store._media_rows import COLUMNS, checked_media
 
@@ -181,6 +181,8 @@ def _expired(
     count, last = connection.execute(query, (until_ms, library.id)).fetchone()
     if count != library.media_count:
         raise _missing_rows(library, count)
+    if not isinstance(last, int):  # a header with a flipped bit says that a number is bytes
+        raise damaged("media", library.name)
     query = f"SELECT {COLUMNS} FROM media WHERE library_id = ? AND ordinal >= 0 ORDER BY ordinal"
     for values in connection.execute(query, (library.id,)):
         row = checked_media(values, library.name)

@@ -231,6 +231,7 @@ def _verify_database(found: Findings, database: Database) -> None:
         except StoreError as error:
             found.damages.append(Damage(name, str(error)))
     for table in _holdings.tables_of(name):
+        found.damages += _unreadable_indexes(database, table)
         if table.library_key:
             found.damages += _orphans(database, table)
         if table.check == "media":  # by library, with its digest
@@ -247,6 +248,29 @@ def _verify_database(found: Findings, database: Database) -> None:
                             found.damages.append(Damage(name, what, _library_of(table.name, row)))
         except StoreError as error:
             found.damages.append(Damage(name, f"table {table.name}: {error}"))
+
+
+def _unreadable_indexes(database: Database, table: Table) -> Iterator[Damage]:
+    """Yield whether an index cannot be read whole: every entry, and all that it holds.
+
+    integrity_check looks every row up and counts entries, but of one it may not read the end.
+    """
+    # Of a table without rowids the primary key is the table.
+    query = (
+        "SELECT list.name FROM pragma_index_list(?1) AS list, pragma_table_list(?1) AS whole"
+        " WHERE NOT list.partial AND NOT (list.origin = 'pk' AND whole.wr)"
+    )
+    columns = "SELECT coalesce(name, 'rowid') FROM pragma_index_xinfo(?)"
+    try:
+        with database.snapshot() as connection:
+            for (name,) in connection.execute(query, (table.name,)).fetchall():
+                held = ", ".join(column for (column,) in connection.execute(columns, (name,)))
+                for _ in connection.execute(
+                    f"SELECT {held} FROM {table.name} INDEXED BY {name} ORDER BY {held}"
+                ):
+                    pass
+    except StoreError as error:
+        yield Damage(database.path.name, f"an index of table {table.name}: {error}")
 
 
 def _orphans(database: Database, table: Table) -> Iterator[Damage]:

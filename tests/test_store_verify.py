@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import sqlite3
@@ -188,6 +189,35 @@ def test_flipped_bits_anywhere_are_found_or_change_no_answer(store: Path) -> Non
         # The answer may have written: the bit is put back into what is there now.
         flip(path, offset, bit)
     assert found > 20
+
+
+def test_an_index_that_keeps_a_library_from_being_listed_is_damage(tmp_path: Path) -> None:
+    """SQLite's integrity_check says ok of an entry whose end it does not read."""
+    store = tmp_path / "small"
+    with facegrep.open(store) as engine:
+        engine.create_library("lib", dim=DIM, threshold=-1.0)
+        engine.add_vectors("lib", [f"{row:05}" for row in range(60)], VECTORS[:60])
+    connection = sqlite3.connect(store / "catalog.db")
+    query = "SELECT rootpage FROM sqlite_schema WHERE name = 'media_by_id'"
+    (page,) = connection.execute(query).fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    content = (store / "catalog.db").read_bytes()
+    begin = content.index(b"00059", (page - 1) * size) - 8  # the entry that was added last
+    unreadable = 0
+    for place in range(64):
+        damaged = tmp_path / f"damaged {place}"
+        shutil.copytree(store, damaged)
+        flip(damaged / "catalog.db", begin + place // 8, place % 8)
+        with contextlib.suppress(facegrep.StoreCorrupt), facegrep.open(damaged) as engine:
+            with contextlib.suppress(facegrep.FacegrepError):
+                engine.erase("lib", ["00030"])  # rebuilds the file, with the entry as it is
+            try:
+                engine.media("lib")
+            except facegrep.StoreCorrupt:
+                unreadable += 1
+                assert not engine.verify().ok, place
+    assert unreadable
 
 
 def test_what_a_crash_left_is_listed_and_is_no_damage(store: Path) -> None:

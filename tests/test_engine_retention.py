@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import facegrep
+from facegrep.store._media import list_expired
 
 DIM = 16
 TTL_MS = 1000
@@ -201,6 +203,38 @@ def test_purge_takes_the_expired_out_of_every_file(
     data = b"".join(path.read_bytes() for path in store.rglob("*") if path.is_file())
     assert not [needle for needle in (*map(str.encode, ids), *codes) if needle in data]
     assert b"late" in data
+
+
+def test_a_purge_that_fails_between_libraries_says_what_is_gone_and_is_gone_on_with(
+    engine: facegrep.Engine, store: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = {name: f"needle-of-{name}" for name in ("one", "two")}
+    for row, (name, media_id) in enumerate(ids.items()):
+        engine.create_library(name, dim=DIM, threshold=-1.0, ttl_ms=TTL_MS)
+        engine.add_vectors(name, [media_id], VECTORS[row : row + 1])
+    engine.drop_library("lib")
+    clock.now_ms += 2 * TTL_MS
+
+    def fail_at_the_second(connection: Any, library: Any, *, before_ms: int) -> Any:
+        if library.name == "two":
+            raise facegrep.StoreFull("no room")
+        return list_expired(connection, library, before_ms=before_ms)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("facegrep.store._erase.list_expired", fail_at_the_second)
+        with pytest.raises(facegrep.ErasePending, match=r"what expired in 1 of 3 libraries is rem"):
+            engine.purge()
+    for name in ids:  # "two" is as it was: expired, and not purged
+        engine.set_retention(name, None)
+    assert engine.library("one").media_count == 0
+    assert engine.library("two").media_count == 1
+    engine.set_retention("two", TTL_MS)
+    (receipt,) = engine.purge()
+    assert receipt.media_ids == (ids["two"],)
+    assert engine.verify().ok
+    engine.close()
+    data = b"".join(path.read_bytes() for path in store.rglob("*") if path.is_file())
+    assert not [media_id for media_id in ids.values() if media_id.encode() in data]
 
 
 def test_erasing_reaches_the_expired(engine: facegrep.Engine, clock: Clock) -> None:

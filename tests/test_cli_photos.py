@@ -412,6 +412,18 @@ def test_the_page_shows_a_video_by_the_face_and_when_it_is_seen(
         film_path.write_bytes(content)
 
 
+def test_the_page_of_people_shows_a_face_of_a_video_and_when_it_is_seen(
+    films: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "people.html"
+    shown = run(films, "people", "-l", "mixed", "--min-faces", "1", "--html", page)
+    assert shown.exit_code == 0, shown.output
+    text = page.read_text()
+    assert text.count('class="face"') == text.count('<li class="match">') == 2
+    assert text.count('class="when"') == 1
+    assert "0:01.0\u20130:02.0 of 0:02.0" in text
+
+
 def test_an_insert_from_the_command_line_is_analysed_when_it_ends(tmp_path: Path) -> None:
     url = (PORTRAITS / MACRON).as_uri()
     words = ("MediaId=m", f"Input={url}", "MediaType=image")

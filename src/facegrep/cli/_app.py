@@ -31,9 +31,9 @@ from facegrep.cli._search import search
 from facegrep.cli._serve import serve
 from facegrep.cli._upkeep import backup, compact, retention, verify
 
-HELP = """Which of my photos contain this person?
+HELP = """Which of my photos and videos contain this person?
 
-Put photos in, show a face, get the media the person is in. All on this machine.
+Put photos and videos in, show a face, get the media the person is in. All on this machine.
 
 [bold]Example[/bold]
 

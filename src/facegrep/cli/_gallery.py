@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import numpy as np
+
 from facegrep._errors import FacegrepError, NotFoundError, PictureError
 from facegrep.cli._moment import video_photo
 from facegrep.cli._output import counted
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from facegrep import Engine
-    from facegrep.engine import Hit, Media, People, SearchResult, UnknownPerson
+    from facegrep.engine import Clip, Hit, Media, People, PersonFace, SearchResult, UnknownPerson
     from facegrep.vision import Box
 
 _T = TypeVar("_T")
@@ -75,7 +77,9 @@ def people_on_page(engine: Engine, people: People) -> Faces:
         except NotFoundError:  # deleted since it was found
             return Photo(person.person_id, None, note="This photo is gone.", label=label)
         if source.media_type == "video":
-            return Photo(person.person_id, None, note="This face is in a video.", label=label)
+            clips = _clips_of(engine, people.library, person.best)
+            shown = Photo(person.person_id, None, label=label)
+            return video_photo(shown, source, clips[:1], source.video)
         found = _photo(source, person.best.box)
         return dataclasses.replace(found, name=person.person_id, label=label)
 
@@ -113,10 +117,27 @@ def _photos(engine: Engine, library: str, result: SearchResult) -> Iterator[Phot
             return None
         chance = "" if hit.probability is None else f"p {rounded(hit.probability)}"
         if source.media_type == "video":
-            return video_photo(engine, library, source, hit, result, chance=chance)
+            try:
+                clips = engine.clips(library, hit.media_id, result)
+            except NotFoundError:
+                return None
+            shown = Photo(hit.media_id, None, float(hit.score), chance=chance)
+            return video_photo(shown, source, clips.clips, clips.video)
         return dataclasses.replace(_photo(source, hit.box, float(hit.score)), chance=chance)
 
     return (found for found in _read(photo, result) if found is not None)
+
+
+def _clips_of(engine: Engine, library: str, face: PersonFace) -> Sequence[Clip]:
+    """Find whose a face of a video is, by itself: theirs is the first clip, by that very face."""
+    try:
+        code = engine.get(library, face.media_id, vectors=True).faces[face.face_no].code
+        if code is None:
+            return ()
+        vector = code.astype(np.float32)
+        return engine.clips(library, face.media_id, vector=vector, threshold=None).clips
+    except (NotFoundError, IndexError):  # deleted, or looked at anew, since it was found
+        return ()
 
 
 def _read(read: Callable[[_T], _P], them: Iterable[_T]) -> Iterator[_P]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facegrep import Engine
-    from facegrep.engine import Clip, ClipResult, Hit, Media, SearchResult, VideoFacts
+    from facegrep.engine import Clip, ClipResult, Media, SearchResult, VideoFacts
 
 _LISTED: Final = 5
 """Appearances in a cell of the table; the others are counted."""
@@ -73,26 +74,20 @@ def clips_json(clips: ClipResult) -> list[dict[str, Any]]:
 
 
 def video_photo(
-    engine: Engine, library: str, media: Media, hit: Hit, result: SearchResult, *, chance: str
-) -> Photo | None:
-    """Show a video by the best face of the person, cut from it now, and when they are seen.
-
-    `chance` is what the page says of the hit's probability.
-    """
-    try:
-        clips = engine.clips(library, hit.media_id, result)
-    except NotFoundError:  # deleted since it was found
-        return None
-    lines = _timelines(clips)
+    photo: Photo, media: Media, clips: Sequence[Clip], video: VideoFacts | None
+) -> Photo:
+    """Show a video by the best face of its first clip, cut from it now, and by all times."""
+    lines = () if video is None else tuple(_timeline(clip, video) for clip in clips)
+    photo = dataclasses.replace(photo, timelines=lines)
 
     def without(note: str) -> Photo:
-        return Photo(hit.media_id, None, hit.score, note, chance, lines)
+        return dataclasses.replace(photo, note=note)
 
     path = media.source
     if path is None or not Path(path).is_absolute():
         return without("This video is not known as a file of this machine.")
     best = clips[0] if clips else None
-    if best is None or best.time_ms is None or best.box is None or clips.video is None:
+    if best is None or best.time_ms is None or best.box is None or video is None:
         return without("It is not known when the person is seen in this video.")
     from facegrep.engine._videos import VideoContent
     from facegrep.video._frame import frame_at
@@ -105,13 +100,8 @@ def video_photo(
         return without(f"This video cannot be shown: {error.reason}.")
     except MissingExtraError as error:
         return without(f"This video cannot be shown: {error}.")
-    return Photo(
-        hit.media_id,
-        thumbnail(pixels, _in_picture(best.box, clips.video, pixels.shape)),
-        hit.score,
-        chance=chance,
-        timelines=lines,
-    )
+    box = _in_picture(best.box, video, pixels.shape)
+    return dataclasses.replace(photo, thumbnail=thumbnail(pixels, box))
 
 
 def _in_picture(
@@ -123,18 +113,12 @@ def _in_picture(
     return x * across, y * down, width * across, height * down
 
 
-def _timelines(clips: ClipResult) -> tuple[Timeline, ...]:
-    video = clips.video
-    if video is None:
-        return ()
-    return tuple(
-        Timeline(
-            duration_ms=video.duration_ms,
-            moment_ms=clip.time_ms or 0,
-            spans_ms=tuple((seen.start_ms, seen.end_ms) for seen in clip.occurrences),
-            name=clip.name or "",
-        )
-        for clip in clips
+def _timeline(clip: Clip, video: VideoFacts) -> Timeline:
+    return Timeline(
+        duration_ms=video.duration_ms,
+        moment_ms=clip.time_ms or 0,
+        spans_ms=tuple((seen.start_ms, seen.end_ms) for seen in clip.occurrences),
+        name=clip.name or "",
     )
 
 

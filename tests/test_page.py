@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import re
 import shutil
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facegrep import FacegrepError
-from facegrep.cli._page import Photo, Search, Timeline, clock, write_page
+from facegrep.cli._page import Faces, Photo, Search, Timeline, clock, write_page
 from facegrep.cli._thumbnail import FACE_SIDE_PX, PHOTO_SIDE_PX, thumbnail
 from facegrep.media import read_picture
 
@@ -102,10 +103,7 @@ def test_every_image_is_there_and_no_name_runs_as_a_script(page: Path, tmp_path:
     )
     probe.write_text(without_policy.replace("</body>", f"{script}</body>"))
     run = browse(probe, tmp_path, "--dump-dom", "--virtual-time-budget=3000")
-    assert (
-        "seen 5 of 5 whole, 2 marked, 3 matches, facegrep: photos and videos of a person"
-        in run.stdout
-    )
+    assert "seen 5 of 5 whole, 2 marked, 3 matches, facegrep: people in photos" in run.stdout
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(page: Path) -> None:
@@ -196,6 +194,34 @@ def test_any_box_stays_inside_its_picture(
 def test_without_a_face_there_is_no_mark_and_no_close_up() -> None:
     small = thumbnail(np.zeros((8, 9, 3), np.uint8), None)
     assert (small.width, small.height, small.box, small.face) == (9, 8, None, None)
+
+
+def test_a_page_explains_what_is_on_it_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    people = Faces("lib", 1, [Photo("a.jpg#0", None, label="2 faces")])
+    scores, ids = "A score is the cosine", "for facegrep people name, merge and split"
+    for shown, said, not_said in (([a_search(), a_search()], scores, ids), ([people], ids, scores)):
+        write_page(page, shown, made="Made by a test.")
+        assert page.read_text().count(said) == 1
+        assert not_said not in page.read_text()
+
+
+@needs_chromium
+def test_a_probability_takes_no_room_from_the_name(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    plain = photo("photos/someone_0001.jpg", 0.9)
+    found = [plain, dataclasses.replace(plain, chance="p > 0.999")]
+    search = Search("lib", 2, [photo("query.jpg", None)], found, 0.42)
+    write_page(page, [search], made="Made by a test.")
+    script = (
+        "<script>document.title = [...document.querySelectorAll('.name')]"
+        ".map(name => name.clientWidth)</script>"
+    )
+    text = re.sub(r"<meta http-equiv[^>]*>", "", page.read_text())
+    page.write_text(text.replace("</body>", f"{script}</body>"))
+    run = browse(page, tmp_path, "--dump-dom", "--window-size=1200,900")
+    ((without, beside),) = re.findall(r"<title>(\d+),(\d+)</title>", run.stdout)
+    assert int(beside) == int(without) > 90
 
 
 def test_a_video_has_a_line_for_each_person_with_every_appearance(tmp_path: Path) -> None:

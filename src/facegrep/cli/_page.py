@@ -1,4 +1,4 @@
-"""One HTML file that shows a search: who was looked for, and every photo and video they are in.
+"""One HTML file that shows a search, with every photo and video that it found, or unknown people.
 
 It needs no network and no scripts, and its policy forbids both: images are ``data:`` URLs, and the
 one style sheet is allowed by its hash. Names come from outside: each is escaped, stripped of what
@@ -93,6 +93,18 @@ class Faces:
     facts: list[tuple[str, str]] = field(default_factory=list)
 
 
+_ABOUT_SCORES: Final = (
+    "A score is the cosine of two face embeddings: 1 is the same picture, 0 is nobody like it. "
+    "The p below it is the probability that this is the person, for one face that was as likely "
+    "as not to be, among strangers, not relatives; the more faces are searched, the more false "
+    "matches there are. The mark on a scale is the score that a match needed."
+)
+_ABOUT_PEOPLE: Final = (
+    "A person is faces that are alike on average, never two of one photo. Below each picture "
+    "stands an id of its person, with the folder, for facegrep people name, merge and split."
+)
+
+
 def write_page(path: Path, searches: Iterable[Search | Faces], *, made: str) -> None:
     """Write the page, or leave what was at `path` as it was.
 
@@ -129,18 +141,16 @@ def _page(searches: Iterable[Search | Faces], made: str) -> Iterator[str]:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        "<title>facegrep: photos and videos of a person</title>\n"
+        "<title>facegrep: people in photos and videos</title>\n"
         f"<style>{style}</style>\n</head>\n<body>\n<main>\n"
     )
+    about = {}
     for each in searches:
         yield from _search(each) if isinstance(each, Search) else _faces(each)
+        about[_ABOUT_SCORES if isinstance(each, Search) else _ABOUT_PEOPLE] = True
     yield (
-        "</main>\n<footer><p>A score is the cosine of two face embeddings: 1 is the same picture, "
-        "0 is nobody like it. The p beside it is the probability that this is the person, for one "
-        "face that was as likely as not to be, among strangers, not relatives; the more faces are "
-        "searched, the more false matches there are. The mark on a scale is the score that a match "
-        "needed. The pictures here were cut from their sources when this page was made; "
-        f"facegrep keeps none. {_text(made)}</p></footer>\n</body>\n</html>\n"
+        f"</main>\n<footer><p>{' '.join(about)} The pictures here were cut from their sources when "
+        f"this page was made; facegrep keeps none. {_text(made)}</p></footer>\n</body>\n</html>\n"
     )
 
 
@@ -189,15 +199,18 @@ def _match(photo: Photo, threshold: float | None) -> str:
     folder, _, name = photo.name.rpartition("/")
     face = photo.thumbnail.face if photo.thumbnail else None
     close_up = f'<img class="face" alt="" src="{_data_url(face)}">' if face else ""
-    under = f'<p class="folder">{_text(f"{folder}/")}</p>' if folder else ""
+    above = _text(f"{folder}/") if folder else ""
     when = "".join(map(_when, photo.timelines[:_TIMELINES]))
     said = _text(photo.label) if photo.score is None else f"{photo.score:.3f}"
     score = f'<span class="score">{said}</span>' if photo.label or photo.score is not None else ""
     chance = f'<span class="chance">{_plain(photo.chance)}</span>' if photo.chance else ""
+    under = ""
+    if above or chance:  # in the line of the name it would leave room for three letters of that
+        under = f'<p class="line"><span class="folder">{above}</span>{chance}</p>'
     return (
         f'<li class="match"><div class="frame">{_picture(photo)}</div>'
         f'<div class="caption">{close_up}<div class="what"><p class="line">'
-        f'<span class="name" title="{_plain(photo.name)}">{_text(name)}</span>{chance}{score}</p>'
+        f'<span class="name" title="{_plain(photo.name)}">{_text(name)}</span>{score}</p>'
         f"{under}{_scale(photo.score, threshold)}{when}</div></div></li>\n"
     )
 

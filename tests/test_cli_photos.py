@@ -107,6 +107,26 @@ def test_a_search_obeys_filter_threshold_and_limit(store: Path) -> None:
     assert both["hits"][0]["score"] > run_json(store, *query)["hits"][0]["score"]
 
 
+def test_it_is_said_that_the_largest_face_was_taken_only_where_there_are_others(
+    store: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    words = ("-l", "people", "--html", page)
+    for pictures in ((QUERY,), (QUERY, PORTRAITS / MACRON)):
+        assert "the largest" not in run(store, "search", *pictures, *words).stdout
+        assert "the largest" not in page.read_text()
+    two = tmp_path / "two.png"
+    with Image.open(QUERY) as one, Image.open(PORTRAITS / ARDERN) as other:
+        both = Image.new("RGB", (one.width + 400, one.height))
+        both.paste(one)
+        both.paste(other.convert("RGB").resize((400, 400)), (one.width, 0))
+        both.save(two)
+    assert "2 faces, the largest taken in the query" in run(store, "search", two, *words).stdout
+    several = run(store, "search", two, QUERY, *words).stdout
+    assert "3 faces, the largest of each picture taken in the query" in several
+    assert "3 faces, the largest of each picture taken" in page.read_text()
+
+
 def test_a_picture_that_is_not_to_be_trusted_is_said_to_be(store: Path, tmp_path: Path) -> None:
     blurred, page = tmp_path / "blurred.png", tmp_path / "page.html"
     with Image.open(QUERY) as picture:

@@ -16,7 +16,7 @@ from facegrep._errors import FacegrepError, NotFoundError, PictureError
 from facegrep.cli._moment import video_photo
 from facegrep.cli._output import counted
 from facegrep.cli._page import Faces, Photo, Search
-from facegrep.cli._search import doubts, expected_false_matches, rounded
+from facegrep.cli._search import doubts, expected_false_matches, largest_taken, rounded
 from facegrep.cli._thumbnail import thumbnail
 from facegrep.media import read_picture
 
@@ -54,8 +54,8 @@ def search_on_page(
     if (expected := expected_false_matches(result)) is not None:
         facts.append(("among strangers", expected))
     facts += [("take care", line) for line in doubts(result)]
-    if result.query_faces > len(pictures):
-        facts.append(("faces in the query", f"{result.query_faces}, the largest taken"))
+    if (taken := largest_taken(result)) is not None:
+        facts.append(("in the query", taken))
     facts.append(("model", f"{result.model} on {result.provider}"))
     return Search(
         library=library,

@@ -154,8 +154,8 @@ def _facts(result: SearchResult) -> str:
     facts = [f"threshold: {result.threshold_reason}"]
     if (expected := expected_false_matches(result)) is not None:
         facts.append(expected)
-    if result.query_faces > 1:
-        facts.append(f"{result.query_faces} faces in the query; the largest was searched for")
+    if (taken := largest_taken(result)) is not None:
+        facts.append(f"{taken} in the query")
     if result.model:
         facts.append(f"{result.model} on {result.provider}")
     if len(result) < result.total and result.threshold is not None:
@@ -179,6 +179,14 @@ def expected_false_matches(result: SearchResult) -> str | None:
     if result.expected_false_matches is None:
         return None
     return f"{result.expected_false_matches:.2g} false matches expected in the library"
+
+
+def largest_taken(result: SearchResult) -> str | None:
+    """``5 faces, the largest taken``, where a picture that was searched with shows several."""
+    if result.query_faces <= len(result.query_photos):
+        return None
+    several = " of each picture" if len(result.query_photos) > 1 else ""
+    return f"{result.query_faces} faces, the largest{several} taken"
 
 
 def doubts(result: SearchResult) -> list[str]:

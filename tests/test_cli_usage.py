@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from facegrep.cli._search import search
 
 COMMANDS = (
     *("add", "search", "call", "libraries", "media", "delete", "erase", "retention", "purge"),
-    *("verify", "backup", "compact", "audit", "doctor", "demo"),
+    *("verify", "backup", "compact", "audit", "people", "keys", "serve", "doctor", "demo"),
 )
 
 
@@ -37,6 +38,14 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert result.exit_code == 0
     assert f"Usage: facegrep {' '.join(command)}".strip() in result.output
     assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize("command", ["keys create", "people name", "audit verify", "retention"])
+def test_help_is_folded_at_the_window_and_not_where_the_source_is(command: str) -> None:
+    above = run(*command.split(), "--help").output.partition("╭")[0]
+    for paragraph in re.split(r"\n\s*\n", above):
+        whole = paragraph.strip().splitlines()[:-1]
+        assert all(len(line.strip()) > 60 for line in whole), paragraph
 
 
 def test_help_has_the_exit_codes_and_examples_to_copy() -> None:

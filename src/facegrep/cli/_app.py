@@ -117,7 +117,7 @@ def root(
     context.obj = store
 
 
-def _help_of(command: Callable[..., None]) -> str:
+def _help_of(command: Callable[..., object]) -> str:
     """Join the lines of each paragraph of a docstring; typer would keep them apart."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join(
@@ -130,7 +130,8 @@ for command in (
     *(verify, backup, compact, serve, doctor, demo),
 ):
     app.command(help=_help_of(command))(command)
-app.add_typer(people, name="people")
-app.add_typer(audit, name="audit")
-app.add_typer(keys, name="keys")
-app.add_typer(bench, name="bench")
+for name, group in {"people": people, "audit": audit, "keys": keys, "bench": bench}.items():
+    for known in group.registered_commands:
+        if known.callback is not None:
+            known.help = _help_of(known.callback)
+    app.add_typer(group, name=name)

@@ -112,7 +112,7 @@ def name(
 @people.command()
 def merge(
     persons: Annotated[
-        list[str], typer.Argument(metavar="PERSON...", help="Ids of any of their faces.")
+        list[str], typer.Argument(metavar="PERSON", help="The id of any face of each.")
     ],
     store: StoreOption = None,  # type: ignore[assignment]
     library: LibraryOption = DEFAULT_LIBRARY,
@@ -128,7 +128,7 @@ def merge(
 def split(
     person: PersonArgument,
     faces: Annotated[
-        list[str], typer.Argument(metavar="FACE...", help="Ids of faces that are another's.")
+        list[str], typer.Argument(metavar="FACE", help="The ids of those that are another's.")
     ],
     store: StoreOption = None,  # type: ignore[assignment]
     library: LibraryOption = DEFAULT_LIBRARY,

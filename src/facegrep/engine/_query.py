@@ -49,9 +49,11 @@ def picture_query(analyzer: FaceAnalyzer, sources: Sequence[PictureSource]) -> Q
     """Embed the largest face of each picture, one picture in memory at a time, and fuse them."""
     faces, count = [], 0
     for number, source in enumerate(sources):
-        analysis = analyzer.analyze([read_picture(source).pixels])[0]
+        picture = read_picture(source)
+        analysis = analyzer.analyze([picture.pixels])[0]
         if not analysis.faces:
-            raise no_face(analysis, f"picture[{number}]" if len(sources) > 1 else "picture")
+            which = f"picture[{number}]" if len(sources) > 1 else "picture"
+            raise no_face(analysis, f"{which} {picture.source!r}" if picture.source else which)
         faces.append(analysis.faces[0])
         count += len(analysis.faces)
     values = np.stack([face_values(face) for face in faces])

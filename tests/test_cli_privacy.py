@@ -266,7 +266,7 @@ def test_the_audit_is_a_table_with_who_it_was(store: Path) -> None:
     ]
     assert "the last 1 of 4; for more: --last 4" in run(store, "audit", "--last", "1").stderr
     whole = run(store, "audit", "verify")
-    assert whole.stdout.startswith("the audit is whole: 4 entries, 0 searches\nhead ")
+    assert whole.stdout.startswith("the audit is whole: 4 entries, 0 of searches and keys\nhead ")
     report = run_json(store, "audit", "verify")
     assert whole.stdout.split()[-1] == report["head"]
 

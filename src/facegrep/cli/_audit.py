@@ -98,8 +98,9 @@ def verify(
         show_json(report.to_dict())
     elif report.ok:
         entries = counted(report.entries, "entry", "entries")
-        searches = counted(report.searches, "search", "searches")
-        console().print(f"the audit is whole: {entries}, {searches}", style="bold")
+        console().print(
+            f"the audit is whole: {entries}, {report.searches:,} of searches and keys", style="bold"
+        )
         console().print(f"head {report.head}")
     for damage in report.damages:
         show_error(damage)

@@ -67,7 +67,7 @@ class AuditReport:
     Attributes
     ----------
     entries, searches
-        How many there are, of changes and of searches.
+        How many there are, of changes, and of searches and keys.
     head
         The hash of the newest entry of changes: kept elsewhere, it proves all of them later.
     damages
@@ -127,7 +127,7 @@ class AuditOperations(EngineCore):
         Parameters
         ----------
         searches
-            Of searches instead of changes.
+            Of searches, and of keys, instead of changes.
         after
             Only entries with a greater number.
         limit

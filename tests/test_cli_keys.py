@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+import facegrep
 from facegrep.cli._app import app
 
 MASTER = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -79,6 +80,36 @@ def test_a_key_is_disabled_and_an_unknown_one_is_said(store: Path) -> None:
     refused = run(store, "disable", "FGnone")
     assert refused.exit_code == 1
     assert "access key 'FGnone' does not exist; see `facegrep keys list`" in refused.stderr
+
+
+@pytest.mark.parametrize("time", ["none", "soon"])
+def test_a_lifetime_is_a_time_and_what_is_none_makes_no_key(store: Path, time: str) -> None:
+    refused = run(store, "create", "--lifetime", time)
+    assert refused.exit_code == 2
+    assert "Invalid value for --lifetime: expected a number and one of" in refused.stderr
+    assert not store.exists()
+
+
+def test_that_there_is_no_key_yet_is_said(store: Path) -> None:
+    made = run_json(store, "create")
+    assert made["AccessKeyId"] in run(store, "list").stdout
+    with facegrep.open(store) as engine:
+        engine.drop_account("default")
+    assert "nobody has a key; `facegrep keys create` makes one" in run(store, "list").stdout
+    assert run_json(store, "list") == []
+
+
+def test_a_server_that_nobody_has_a_key_for_says_so_when_it_starts(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("uvicorn", reason="the server is not installed (facegrep[server])")
+    monkeypatch.setattr("facegrep.server._serve.serve", lambda *_: None)
+    serve = ["serve", "--store", str(store)]
+    facegrep.open(store).close()
+    assert "nobody has a key yet" in CliRunner().invoke(app, serve).stderr
+    run_json(store, "create")
+    result = CliRunner().invoke(app, serve)
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_no_key_is_disabled_in_a_store_that_is_not_there(store: Path) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 import facegrep
 from facegrep.cli._app import app
-from facegrep.cli._durations import read_duration, show_duration
+from facegrep.cli._durations import read_ttl, show_duration
 from facegrep.cli._opening import actor
 
 PORTRAITS = Path(__file__).parent / "data" / "portraits"
@@ -329,11 +329,11 @@ def test_searches_are_audited_when_that_is_switched_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["45s", "90m", "36h", "30d", "2y"])
 def test_a_duration_is_shown_as_it_was_written(text: str) -> None:
-    assert show_duration(read_duration(text)) == text
+    assert show_duration(read_ttl(text)) == text
 
 
 def test_durations_without_a_unit_of_their_own() -> None:
-    assert read_duration("none") is None
+    assert read_ttl("none") is None
     assert show_duration(None) == "for ever"
-    assert show_duration(read_duration("2w")) == "14d"
+    assert show_duration(read_ttl("2w")) == "14d"
     assert show_duration(1500) == "1,500 ms"

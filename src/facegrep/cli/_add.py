@@ -23,7 +23,7 @@ from facegrep._errors import (
     PictureError,
     VideoError,
 )
-from facegrep.cli._durations import read_duration, show_duration
+from facegrep.cli._durations import read_ttl, show_duration
 from facegrep.cli._opening import actor
 from facegrep.cli._options import (
     DEFAULT_LIBRARY,
@@ -93,7 +93,7 @@ def add(
     if "" in paths:  # "$UNSET": Path("") is the current folder
         raise typer.BadParameter("expected photos or folders, got ''", param_hint="PATHS")
     fields = read_fields(field)
-    ttl_ms = None if ttl is None else read_duration(ttl)
+    ttl_ms = None if ttl is None else read_ttl(ttl)
     found, failed = _find(paths)
     created, result = False, AddManyResult(0, 0, 0)
     if found:

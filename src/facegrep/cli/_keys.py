@@ -67,7 +67,7 @@ def create(
     from facegrep.keys import Keys, Policy, master_key_from_environment
 
     allowed = None if policy is None else Policy(_text_of(policy))
-    lifetime_ms = None if lifetime is None else read_duration(lifetime)
+    lifetime_ms = None if lifetime is None else read_duration(lifetime, "--lifetime")
     if insecure_store:
         show_note("--insecure-store: whoever can read the store, or a backup of it, has the secret")
     else:
@@ -99,6 +99,9 @@ def list_keys(
         found = Keys(engine).list()
     if as_json:
         show_json([_plain(key) for key in found])
+        return
+    if not found:
+        show_remark("nobody has a key; `facegrep keys create` makes one")
         return
     show_table(
         ("access key", "account", "created", "expires", "disabled", "policy"),

@@ -8,7 +8,7 @@ import typer
 
 from facegrep.cli._opening import actor, open_existing
 from facegrep.cli._options import DeviceOption, PrecisionOption, StoreOption
-from facegrep.cli._output import show_error
+from facegrep.cli._output import show_error, show_note
 
 
 def serve(
@@ -91,7 +91,9 @@ def serve(
         raise typer.Exit(1) from error
 
     logging.basicConfig(level=logging.WARNING)
-    open_existing(store).close()
+    with open_existing(store) as engine:
+        if not engine.access.list_keys():
+            show_note("nobody has a key yet; `facegrep keys create` makes one")
     settings = Settings(
         store=store.absolute(),
         actor=actor(),

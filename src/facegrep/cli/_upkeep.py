@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from facegrep.cli._catalog import day
-from facegrep.cli._durations import read_duration, show_duration
+from facegrep.cli._durations import read_ttl, show_duration
 from facegrep.cli._opening import open_existing
 from facegrep.cli._options import (
     DEFAULT_LIBRARY,
@@ -148,7 +148,7 @@ def retention(
         with facegrep.open(store, readonly=True) as engine:
             console().print(f"kept {show_duration(engine.library(library).ttl_ms)}")
         return
-    ttl_ms = read_duration(ttl)
+    ttl_ms = read_ttl(ttl)
     with open_existing(store) as engine:
         before = engine.library(library).media_count
         engine.set_retention(library, ttl_ms)

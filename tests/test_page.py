@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import html.parser
 import re
 import shutil
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facegrep import FacegrepError
+from facegrep.cli._output import printable
 from facegrep.cli._page import Faces, Photo, Search, Timeline, clock, write_page
 from facegrep.cli._thumbnail import FACE_SIDE_PX, PHOTO_SIDE_PX, thumbnail
 from facegrep.media import read_picture
@@ -204,6 +206,16 @@ def test_a_page_explains_what_is_on_it_and_nothing_else(tmp_path: Path) -> None:
         write_page(page, shown, made="Made by a test.")
         assert page.read_text().count(said) == 1
         assert not_said not in page.read_text()
+
+
+def test_the_id_of_a_person_is_whole_to_be_copied(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    person = Photo(f"photos/{HOSTILE}#0", None, label="2 faces")
+    write_page(page, [Faces("lib", 1, [person])], made="Made by a test.")
+    text = page.read_text()
+    (shown,) = re.findall(r'<p class="id"><bdi>(.*?)</bdi></p>', text)
+    assert html.unescape(shown) == printable(f"photos/{HOSTILE}#0")
+    assert "<img src=x" not in text
 
 
 @needs_chromium

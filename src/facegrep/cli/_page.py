@@ -54,7 +54,7 @@ class Photo:
     timelines
         Of a video, one for each person who matches.
     label
-        What is said in place of a score.
+        Of a person, whose id is `name`: how many faces; empty for others.
     """
 
     name: str
@@ -101,7 +101,7 @@ _ABOUT_SCORES: Final = (
 )
 _ABOUT_PEOPLE: Final = (
     "A person is faces that are alike on average, never two of one photo. Below each picture "
-    "stands an id of its person, with the folder, for facegrep people name, merge and split."
+    "stands an id of its person, for facegrep people name, merge and split."
 )
 
 
@@ -196,23 +196,34 @@ def _headline(search: Search) -> str:
 
 
 def _match(photo: Photo, threshold: float | None) -> str:
-    folder, _, name = photo.name.rpartition("/")
     face = photo.thumbnail.face if photo.thumbnail else None
     close_up = f'<img class="face" alt="" src="{_data_url(face)}">' if face else ""
-    above = _text(f"{folder}/") if folder else ""
     when = "".join(map(_when, photo.timelines[:_TIMELINES]))
-    said = _text(photo.label) if photo.score is None else f"{photo.score:.3f}"
-    score = f'<span class="score">{said}</span>' if photo.label or photo.score is not None else ""
+    return (
+        f'<li class="match"><div class="frame">{_picture(photo)}</div>'
+        f'<div class="caption">{close_up}<div class="what">'
+        f"{_name_of_person(photo) if photo.label else _name_of_file(photo)}"
+        f"{_scale(photo.score, threshold)}{when}</div></div></li>\n"
+    )
+
+
+def _name_of_file(photo: Photo) -> str:
+    folder, _, name = photo.name.rpartition("/")
+    above = _text(f"{folder}/") if folder else ""
+    score = "" if photo.score is None else f'<span class="score">{photo.score:.3f}</span>'
     chance = f'<span class="chance">{_plain(photo.chance)}</span>' if photo.chance else ""
     under = ""
     if above or chance:  # in the line of the name it would leave room for three letters of that
         under = f'<p class="line"><span class="folder">{above}</span>{chance}</p>'
     return (
-        f'<li class="match"><div class="frame">{_picture(photo)}</div>'
-        f'<div class="caption">{close_up}<div class="what"><p class="line">'
-        f'<span class="name" title="{_plain(photo.name)}">{_text(name)}</span>{score}</p>'
-        f"{under}{_scale(photo.score, threshold)}{when}</div></div></li>\n"
+        f'<p class="line"><span class="name" title="{_plain(photo.name)}">{_text(name)}</span>'
+        f"{score}</p>{under}"
     )
+
+
+def _name_of_person(photo: Photo) -> str:
+    """Give the id whole: it is there to be copied."""
+    return f'<p class="id">{_text(photo.name)}</p><p class="score">{_text(photo.label)}</p>'
 
 
 def _picture(photo: Photo) -> str:

@@ -138,6 +138,15 @@ def test_a_picture_that_is_not_to_be_trusted_is_said_to_be(store: Path, tmp_path
     assert "picture 2: it is blurred" in both.stdout
 
 
+def test_a_picture_without_a_face_is_named(store: Path, tmp_path: Path) -> None:
+    grey = tmp_path / "grey.png"
+    Image.new("RGB", (200, 200), "gray").save(grey)
+    for pictures, which in (([grey], "picture"), ([QUERY, grey], "picture[1]")):
+        result = run(store, "search", *pictures, "-l", "people")
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"facegrep: {which} '{grey}': no face was found")
+
+
 def test_the_page_has_the_query_and_every_match(store: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     words = ("-l", "people", "--threshold", "-1", "--limit", "1", "--html", page)

@@ -171,9 +171,7 @@ def test_an_asset_whose_analysis_failed_is_not_said_to_be_analysed(engine: faceg
     assert (again.added, again.analysed, again.faces) == (False, False, ())
 
 
-def test_a_picture_without_a_face_is_stored_with_none(
-    engine: facegrep.Engine, tmp_path: Path
-) -> None:
+def test_a_picture_without_a_face_is_stored_with_none(engine: facegrep.Engine) -> None:
     added = engine.add("lib", media_id="white", source=empty_png())
     assert (added.added, added.faces, added.analysed) == (True, (), True)
     media = engine.get("lib", "white")
@@ -182,12 +180,8 @@ def test_a_picture_without_a_face_is_stored_with_none(
     assert found(engine, MACRON, threshold=-1.0).total == 0
     with pytest.raises(facegrep.NoFaceError, match="face"):
         found(engine, empty_png())
-    with pytest.raises(facegrep.NoFaceError, match=r"picture\[1\]: no face"):
+    with pytest.raises(facegrep.NoFaceError, match=r"picture\[1\]"):
         found(engine, [MACRON, empty_png()])
-    file = tmp_path / "white.png"
-    file.write_bytes(empty_png())
-    with pytest.raises(facegrep.NoFaceError, match=rf"picture '{file}': no face was found"):
-        found(engine, file)
 
 
 def test_a_small_face_is_refused_and_said(engine: facegrep.Engine) -> None:

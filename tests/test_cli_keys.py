@@ -112,6 +112,21 @@ def test_a_server_that_nobody_has_a_key_for_says_so_when_it_starts(
     assert (result.exit_code, result.stderr) == (0, "")
 
 
+def test_no_server_starts_that_could_not_accept_a_call(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("uvicorn", reason="the server is not installed (facegrep[server])")
+    started: list[object] = []
+    monkeypatch.setattr("facegrep.server._serve.serve", lambda *given: started.append(given))
+    run_json(store, "create")
+    (store / "session.lock").unlink()
+    (store / "session.lock").mkdir()  # of an owner who is somebody else, but not to root
+    result = CliRunner().invoke(app, ["serve", "--store", str(store)])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("facegrep: opening session.lock failed")
+    assert not started
+
+
 def test_no_key_is_disabled_in_a_store_that_is_not_there(store: Path) -> None:
     assert run(store, "disable", "FGnone").exit_code == 1
     assert not store.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Annotated
 
 import typer
@@ -84,6 +85,8 @@ def serve(
     """
     import logging
 
+    from facegrep.store import now_ms
+
     try:
         from facegrep.server._serve import Settings, serve
     except ImportError as error:
@@ -92,6 +95,8 @@ def serve(
 
     logging.basicConfig(level=logging.WARNING)
     with open_existing(store) as engine:
+        # Where no nonce can be remembered every call is refused, though the store opens and reads.
+        engine.access.use_nonce("-", secrets.token_hex(16), now_ms())
         if not engine.access.list_keys():
             show_note("nobody has a key yet; `facegrep keys create` makes one")
     settings = Settings(

@@ -286,6 +286,25 @@ def test_a_person_whose_face_went_meanwhile_is_refused(engine: facegrep.Engine) 
     assert found(engine.people("lib")) == [["a1#0", "a3#0"]]
 
 
+def test_a_person_of_a_face_that_another_picture_has_not_is_refused(
+    engine: facegrep.Engine,
+) -> None:
+    known = engine.create_recognition_library("family", dim=DIM).recognition_id
+    engine.set_recognition("lib", [known])
+    ben = engine.people("lib")[1]
+    engine.delete("lib", ["a2"])
+    fill(engine, {"a2": [photo(CARL, 40)]})
+    calls: list[Callable[[], object]] = [
+        lambda: engine.merge_people("lib", [ben, "d1#0"]),
+        lambda: engine.split_person("lib", ben, ["b1#0"]),
+        lambda: engine.name_person("lib", ben, "Ben"),
+    ]
+    for call in calls:
+        with pytest.raises(facegrep.NotFoundError, match="a2#1"):
+            call()
+    assert engine.entities(known) == []
+
+
 def test_looking_for_people_is_audited_where_searches_are(engine: facegrep.Engine) -> None:
     engine.set_search_audit(True)
     engine.people("lib")

@@ -305,6 +305,24 @@ def test_a_person_of_a_face_that_another_picture_has_not_is_refused(
     assert engine.entities(known) == []
 
 
+def test_nobody_is_named_by_faces_of_another_length(
+    engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = engine.create_recognition_library("longer", dim=DIM + 1).recognition_id
+    known = engine.create_recognition_library("family", dim=DIM).recognition_id
+    engine.set_recognition("lib", [known])
+    (anna, _), before = engine.people("lib"), engine._find("lib")
+    with pytest.raises(facegrep.ModelMismatchError, match="recognition_id"):
+        engine.name_person("lib", anna, "Anna", recognition_id=longer)
+    engine.drop_library("lib")
+    engine.create_library("lib", dim=DIM + 1, threshold=THRESHOLD)
+    engine.add_vectors("lib", ["a1", "a2", "a3"], np.ones((3, DIM + 1)))
+    monkeypatch.setattr(engine, "_find", lambda _: before)  # replaced since it was looked at
+    with pytest.raises(facegrep.ModelMismatchError, match="recognition_id"):
+        engine.name_person("lib", anna, "Anna")
+    assert engine.entities(known) == engine.entities(longer) == []
+
+
 def test_looking_for_people_is_audited_where_searches_are(engine: facegrep.Engine) -> None:
     engine.set_search_audit(True)
     engine.people("lib")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from facegrep.engine._people import Person
     from facegrep.engine._people_results import Face
     from facegrep.engine._recognition_results import Entity
-    from facegrep.store import LibraryRow, MediaRow, NewSample
+    from facegrep.store import LibraryRow, MediaRow, NewSample, RecognitionRow
 
 
 _Action: TypeAlias = Literal["merge_people", "split_person"]
@@ -100,14 +100,9 @@ class TellingOperations(PeopleOperations):
             recognition_id = row.recognition_ids[0]
         with store.catalog.read() as connection:
             known = find_recognition(connection, self._account, check_name(recognition_id, "id"))
-            if (known.model, known.dim) != (row.model, row.dim):
-                raise ModelMismatchError(
-                    f"recognition_id: it holds faces of {known.model or 'no model'} and length "
-                    f"{known.dim}, library {library!r} of {row.model or 'no model'} and {row.dim}"
-                )
             if entity_id is not None:
                 require_entity(connection, known, check_name(entity_id, "entity_id"))
-        chosen = self._samples_of(library, faces, most)
+        chosen = self._samples_of(library, known, faces, most)
         if entity_id is None:
             made = store.insert_entity(
                 self._account,
@@ -208,10 +203,18 @@ class TellingOperations(PeopleOperations):
             ]
         store.tell_people(row, told, action=action, actor=self._actor)
 
-    def _samples_of(self, library: str, faces: list[Face], most: int) -> list[NewSample]:
+    def _samples_of(
+        self, library: str, known: RecognitionRow, faces: list[Face], most: int
+    ) -> list[NewSample]:
         store = self._store
 
         def read(connection: sqlite3.Connection, row: LibraryRow) -> list[NewSample]:
+            # Here, since the library may be another one than when its people were found.
+            if (known.model, known.dim) != (row.model, row.dim):
+                raise ModelMismatchError(
+                    f"recognition_id: it holds faces of {known.model or 'no model'} and length "
+                    f"{known.dim}, library {library!r} of {row.model or 'no model'} and {row.dim}"
+                )
             rows = [_media(connection, row, face) for face in faces]
             codes = read_asset_codes(connection, store.vectors.folder, row, rows)
             return choose_samples(row, rows, [face_no for _, face_no in faces], codes, most)

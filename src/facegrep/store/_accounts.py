@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from facegrep._errors import OperationDeniedError
 from facegrep.store._audit import append_entry
 from facegrep.store._clock import now_ms
-from facegrep.store._erase import ERASE_TIMEOUT_S, EraseOperations
-from facegrep.store._scrub import want_scrub
+from facegrep.store._erase import EraseOperations
+from facegrep.store._scrub import ERASE_TIMEOUT_S, want_scrub
 
 if TYPE_CHECKING:
     import sqlite3

@@ -11,8 +11,10 @@ from typer.testing import CliRunner, Result
 
 import facegrep
 from facegrep.cli._app import app
+from facegrep.keys import Keys
 
 MASTER = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+MASTER_BYTES = bytes(range(32))
 
 
 @pytest.fixture
@@ -127,6 +129,43 @@ def test_no_server_starts_that_could_not_accept_a_call(
     assert not started
 
 
-def test_no_key_is_disabled_in_a_store_that_is_not_there(store: Path) -> None:
+def test_secrets_are_encrypted_under_another_master_key_and_stay_what_they_are(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [run_json(store, "create"), run_json(store, "create", "--insecure-store")]
+    refused = run(store, "reseal")
+    assert refused.exit_code == 2
+    assert "FACEGREP_NEW_MASTER_KEY_FILE" in " ".join(refused.stderr.split())
+    new = store.with_name("new master key")
+    new.write_bytes(bytes(32))
+    new.chmod(0o600)
+    monkeypatch.setenv("FACEGREP_NEW_MASTER_KEY_FILE", str(new))
+    monkeypatch.setenv("FACEGREP_MASTER_KEY", "A" * 42 + "E=")
+    wrong = run(store, "reseal")
+    assert (wrong.exit_code, "another master key" in wrong.stderr) == (1, True)
+    monkeypatch.setenv("FACEGREP_MASTER_KEY", MASTER)
+    result = run(store, "reseal")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "1 secret is encrypted under the new one\n"
+    assert "restart servers" in result.stderr
+    monkeypatch.setenv("FACEGREP_MASTER_KEY", "A" * 43 + "=")
+    again = run(store, "reseal")
+    assert (again.exit_code, "is the old one" in again.stderr) == (1, True)
+    new.write_text(MASTER)
+    assert run_json(store, "reseal", "--insecure-too") == {"resealed": 2}
+    with facegrep.open(store) as engine:
+        keys = Keys(engine, MASTER_BYTES)
+        for key in made:
+            found = keys.find(key["AccessKeyId"])
+            assert found is not None
+            assert found.secret == key["AccessKeySecret"]
+        assert {row.seal for row in engine.access.list_keys()} == {"aes-256-gcm"}
+
+
+def test_no_key_is_disabled_or_sealed_in_a_store_that_is_not_there(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run(store, "disable", "FGnone").exit_code == 1
+    monkeypatch.setenv("FACEGREP_NEW_MASTER_KEY", MASTER)
+    assert run(store, "reseal").exit_code == 1
     assert not store.exists()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
 import facegrep
+from facegrep.cli._app import app
 from facegrep.keys import Keys
 
 MASTER = bytes(range(32))
@@ -49,7 +53,10 @@ def test_nothing_of_a_dropped_account_is_in_any_file_and_all_of_another_is(tmp_p
     with facegrep.open(path, actor="alice") as root:
         gone, kept = fill(root, "gone", 1), fill(root, "kept", 2)
         assert found_in(path, gone) == gone
-        root.drop_account("gone")
+        plan = root.drop_account("gone", dry_run=True)
+        assert found_in(path, gone) == gone
+        done = root.drop_account("gone")
+        assert done == replace(plan, dropped_ms=done.dropped_ms, hash=done.hash)
         assert found_in(path, gone) == []
         assert found_in(path, kept) == kept
         assert [key.account for key in Keys(root).list()] == ["kept"]
@@ -57,6 +64,7 @@ def test_nothing_of_a_dropped_account_is_in_any_file_and_all_of_another_is(tmp_p
         assert root.verify_audit().ok
         last = root.for_account("gone").audit()
         assert "drop_account" in [entry.action for entry in last]
+        assert root.verify_audit(str(done.hash)).ok
         other = root.for_account("kept")
         assert other.library("lib").media_count == 40
         assert other.answers.get("lib", "kept token") is not None
@@ -77,6 +85,8 @@ def test_one_with_a_key_alone_is_dropped_and_an_unknown_one_is_said(tmp_path: Pa
         pytest.raises(facegrep.StoreReadOnly),
     ):
         readonly.drop_account("default")
+    with facegrep.open(tmp_path / "store", readonly=True) as readonly:
+        assert readonly.drop_account("default", dry_run=True).key_ids == ()
 
 
 def test_a_drop_that_was_cut_off_is_gone_on_with(
@@ -97,3 +107,49 @@ def test_a_drop_that_was_cut_off_is_gone_on_with(
         root.drop_account("gone")
         assert found_in(path, gone) == []
         assert root.for_account("gone").libraries()[0].name == "ims-default-search-lib"
+
+
+def run(store: Path, *words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["drop-account", *map(str, words), "--store", str(store)])
+
+
+def test_the_command_shows_what_would_go_and_takes_it_when_it_is_told(tmp_path: Path) -> None:
+    path, file = tmp_path / "store", tmp_path / "receipt.json"
+    with facegrep.open(path) as root:
+        gone, kept = fill(root, "gone", 1), fill(root, "kept", 2)
+        ids = {key.account: key.id for key in Keys(root).list()}
+    shown = run(path, "gone")
+    assert shown.exit_code == 0, shown.output
+    assert "nothing was erased" in shown.stdout
+    plan = json.loads(run(path, "gone", "--json").stdout)
+    assert found_in(path, gone) == gone
+    assert plan == {
+        "account": "gone",
+        "libraries": ["ims-default-search-lib", "lib"],
+        "media_count": 40,
+        "face_count": 40,
+        "recognition_libraries": ["gone people"],
+        "entity_count": 1,
+        "key_ids": [ids["gone"]],
+        "dropped_ms": None,
+        "hash": None,
+    }
+    for word in ("lib", "40", "gone people", ids["gone"]):
+        assert word in shown.stdout
+    done = run(path, "gone", "--yes", "--receipt", file)
+    assert done.exit_code == 0, done.output
+    receipt = json.loads(file.read_text())
+    assert receipt == plan | {"dropped_ms": receipt["dropped_ms"], "hash": receipt["hash"]}
+    assert receipt["hash"] in done.stdout
+    assert found_in(path, gone) == []
+    assert found_in(path, kept) == kept
+    with facegrep.open(path, readonly=True) as root:
+        assert root.verify_audit(receipt["hash"]).ok
+    again = run(path, "gone", "--yes")
+    assert again.exit_code == 1
+    assert "account 'gone' does not exist; see `facegrep keys list`" in again.stderr
+
+
+def test_no_account_is_dropped_of_a_store_that_is_not_there(tmp_path: Path) -> None:
+    assert run(tmp_path / "none", "default", "--yes").exit_code == 1
+    assert not (tmp_path / "none").exists()

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import facegrep
 from facegrep.keys import AccessKey, Keys, Policy, master_key_from_environment
@@ -135,6 +137,79 @@ def test_a_disabled_key_is_disabled_for_all_and_in_a_backup(path: Path) -> None:
         engine.backup(path.with_name("copy"))
     with facegrep.open(path.with_name("copy")) as copy:
         assert {key.id: key.disabled for key in Keys(copy).list()} == listed
+
+
+OTHER_MASTER = bytes(range(32, 64))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from(["sealed", "insecure", "temporary", "disabled"]), max_size=6),
+    unsealed_too=st.booleans(),
+)
+def test_under_another_master_key_every_key_is_what_it_was_and_the_old_one_opens_nothing(
+    tmp_path_factory: pytest.TempPathFactory, kinds: list[str], unsealed_too: bool
+) -> None:
+    path = tmp_path_factory.mktemp("resealed") / "store"
+    with facegrep.open(path) as engine, facegrep.open(path) as other:
+        keys = Keys(engine, MASTER)
+        for kind in kinds:
+            lifetime_ms = 60_000 if kind == "temporary" else None
+            made = keys.create("studio", lifetime_ms=lifetime_ms, sealed=kind != "insecure")
+            if kind == "disabled":
+                keys.disable(made.id)
+        before = [keys.find(key.id) for key in keys.list()]
+        rows = engine.access.list_keys()
+        sealed = [row for row in rows if row.seal != "none" or unsealed_too]
+        assert keys.reseal(OTHER_MASTER, unsealed_too=unsealed_too) == len(sealed)
+        renewed = Keys(other, OTHER_MASTER)
+        assert [renewed.find(key.id) for key in renewed.list()] == before
+        for row, now in zip(rows, engine.access.list_keys(), strict=True):
+            assert (now == row) == (row not in sealed)
+            if row in sealed:
+                with pytest.raises(facegrep.MasterKeyError, match="another master key"):
+                    keys.find(row.id)
+        stored = bytes_of(path)  # the log, too
+        for row in sealed:
+            pieces = [row.sealed[at : at + 12] for at in range(0, len(row.sealed) - 12, 4)]
+            assert not any(piece in stored for piece in pieces)
+        assert engine.verify().ok
+        assert engine.verify_audit().ok
+        audit = engine.for_account("studio").audit(searches=True)
+        assert [entry.action for entry in audit].count("reseal_key") == len(sealed)
+
+
+def test_keys_that_cannot_be_sealed_anew_all_stay_as_they_are(path: Path) -> None:
+    with facegrep.open(path) as engine:
+        Keys(engine, MASTER).create("studio")
+        Keys(engine, OTHER_MASTER).create("studio")
+        Keys(engine).create("studio", sealed=False)
+        before = engine.access.list_keys()
+        for master_key in (MASTER, OTHER_MASTER, None):
+            with pytest.raises(facegrep.MasterKeyError):
+                Keys(engine, master_key).reseal(bytes(32), unsealed_too=True)
+        for new in (b"short", MASTER, lambda: MASTER):
+            with pytest.raises(facegrep.MasterKeyError, match=r"must be 32 bytes|is the old one"):
+                Keys(engine, MASTER).reseal(new)
+        assert engine.access.list_keys() == before
+
+
+def test_old_secrets_that_a_reader_holds_in_the_log_are_said_and_go_with_the_next_opening(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facegrep.store._access.ERASE_TIMEOUT_S", 0.1)
+    with facegrep.open(path) as engine, facegrep.open(path, readonly=True) as reader:
+        made = Keys(engine, MASTER).create("studio")
+        (row,) = engine.access.list_keys()
+        with (
+            reader._shared.store.session.read(),
+            pytest.raises(facegrep.ErasePending, match=r"sealed anew, but .* holds back the log"),
+        ):
+            Keys(engine, MASTER).reseal(OTHER_MASTER)
+        assert Keys(engine, OTHER_MASTER).find(made.id) == made
+        assert row.sealed in bytes_of(path)
+    with facegrep.open(path):
+        assert row.sealed not in bytes_of(path)
 
 
 def test_temporary_credentials_have_a_token_and_an_end(path: Path) -> None:

@@ -181,26 +181,43 @@ def test_what_is_ours_is_logged_with_the_id_that_the_caller_gets_and_not_shown(
     assert key.secret not in caplog.text
 
 
+async def status_of(app: Any, path: str) -> int:
+    """What those who run a server are told."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "root_path": ""}
+    await app(scope, receive, send)
+    return int(sent[0]["status"])
+
+
 def test_a_store_that_is_closed_is_not_ready(engine: facegrep.Engine) -> None:
     app = create_app(engine)
-
-    async def status_of(path: str) -> int:
-        sent: list[Any] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "root_path": ""}
-        await app(scope, receive, send)
-        return int(sent[0]["status"])
-
-    assert asyncio.run(status_of("/readyz")) == 200
+    assert asyncio.run(status_of(app, "/readyz")) == 200
     engine.close()
-    assert asyncio.run(status_of("/readyz")) == 503
-    assert asyncio.run(status_of("/healthz")) == 200
+    assert asyncio.run(status_of(app, "/readyz")) == 503
+    assert asyncio.run(status_of(app, "/healthz")) == 200
+
+
+def test_who_has_the_old_master_key_is_not_ready_once_secrets_are_sealed_with_another(
+    engine: facegrep.Engine,
+) -> None:
+    old, new = Keys(engine, bytes(32)), Keys(engine, bytes(range(32)))
+    key, unsealed = old.create("studio"), old.create("studio", sealed=False)
+    app = create_app(engine, keys=old)
+    assert asyncio.run(ask(app, key, "ListSearchLib", {}))[0] == 200
+    old.reseal(bytes(range(32)))
+    assert asyncio.run(status_of(app, "/readyz")) == 503
+    status, reply, _ = asyncio.run(ask(app, key, "ListSearchLib", {}))
+    assert (status, reply["Code"]) == (503, "ServiceUnAvailable")
+    assert "master key" not in json.dumps(reply)
+    assert asyncio.run(ask(app, unsealed, "ListSearchLib", {}))[0] == 200
+    assert asyncio.run(ask(create_app(engine, keys=new), key, "ListSearchLib", {}))[0] == 200
 
 
 def test_a_readonly_engine_and_keys_that_do_not_open_are_refused_at_once(

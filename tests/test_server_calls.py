@@ -158,33 +158,6 @@ def test_a_policy_is_asked_first_and_tells_nothing_of_what_exists(server: Server
     server.call("DropSearchLib", SearchLibName="here")
 
 
-NAMES = st.sampled_from(["one", "two"])
-STEPS = st.lists(
-    st.tuples(st.sampled_from(["CreateSearchLib", "DropSearchLib"]), NAMES, st.booleans()),
-    max_size=12,
-)
-_accounts = itertools.count()
-
-
-@settings(max_examples=15, deadline=None)
-@given(STEPS)
-def test_what_one_account_does_changes_no_answer_of_another(
-    server: Server, steps: list[tuple[str, str, bool]]
-) -> None:
-    number = next(_accounts)
-    keys = [make_key(server.store, f"tenant {number} {who}") for who in "ab"]
-    expected: list[set[str]] = [set(), set()]
-    for action, name, who in steps:
-        status, _ = sign(keys[who], action, {"SearchLibName": name}).send(server.address)
-        makes = action == "CreateSearchLib"
-        assert (status == 200) == (makes != (name in expected[who]))
-        (expected[who].add if makes else expected[who].discard)(name)
-        for other in (0, 1):
-            reply = server.call("ListSearchLib", key=keys[other], PageSize="50")
-            found = {one["SearchLibName"] for one in reply["SearchLibInfoList"]}
-            assert found == {"ims-default-search-lib"} | expected[other]
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     action=st.sampled_from(["SearchMediaByFace", "ListSearchLib", "InsertMediaToSearchLib"]),

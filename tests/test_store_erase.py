@@ -262,7 +262,7 @@ if point == "overwritten":
 if point == "answers":
     after(_answers.AnswerStore, "forget_deleted")
 if point == "session":
-    after(_erase, "scrub")
+    after(_scrub, "scrub")
 if point == "rebuilt":
     truncate, left = _scrub._truncate, [2]
     def before(*arguments):
@@ -270,7 +270,7 @@ if point == "rebuilt":
         return truncate(*arguments) if left[0] else kill()
     _scrub._truncate = before
 if point == "emptied":
-    after(_erase, "scrub", 2)
+    after(_erase, "scrub")
 ids = sys.stdin.read().split()
 with facegrep.open(sys.argv[1]) as engine:
     engine.erase("lib", ids)
@@ -343,7 +343,8 @@ FINISHED_AND_LEFT = {
     "overwrite_entered": "finished: nothing; left: vectors, saved indexes, kept answers, the cat",
     "wipe_outdated": "finished: vectors; left: saved indexes, kept answers, the catalog",
     "forget_deleted": "finished: vectors, saved indexes; left: kept answers, the catalog",
-    "scrub": "finished: vectors, saved indexes; left: kept answers, the catalog",
+    "scrub_if_wanted": "finished: vectors, saved indexes; left: kept answers, the catalog",
+    "scrub": "finished: vectors, saved indexes, kept answers; left: the catalog",
     "append_entry": "finished: vectors, saved indexes, kept answers; left: the catalog",
 }
 

@@ -18,11 +18,25 @@ _NEVER_MS: Final = 2**50
 
 
 def _plan_hire(_chance: random.Random, world: World, step: int) -> Call | None:
-    return None if len(world.keys) >= _KEYS else Call("hire", token=f"caller {step}")
+    if len(world.keys) >= _KEYS:
+        return None
+    return Call("hire", token=f"caller {step}", query=world.master)
 
 
 def _perform_hire(engine: facegrep.Engine, call: Call) -> Any:
-    return Keys(engine, bytes(32)).create(call.token)
+    return Keys(engine, _master_key(call.query)).create(call.token)
+
+
+def _plan_reseal(_chance: random.Random, world: World, _step: int) -> Call | None:
+    return Call("reseal", query=world.master) if world.keys else None
+
+
+def _perform_reseal(engine: facegrep.Engine, call: Call) -> Any:
+    return Keys(engine, _master_key(call.query)).reseal(_master_key(call.query + 1))
+
+
+def _master_key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
 
 
 def _plan_fire(chance: random.Random, world: World, _step: int) -> Call | None:
@@ -56,6 +70,12 @@ CALLERS: Final[dict[str, Operation]] = {
         perform=_perform_fire,
         after=lambda world, call: replace(world, keys={**world.keys, call.token: True}),
     ),
+    "reseal": Operation(
+        weight=1,
+        plan=_plan_reseal,
+        perform=_perform_reseal,
+        after=lambda world, call: replace(world, master=call.query + 1),
+    ),
     "admit": Operation(
         weight=2,
         plan=_plan_admit,
@@ -67,8 +87,15 @@ CALLERS: Final[dict[str, Operation]] = {
 
 def caller_differences(engine: facegrep.Engine, world: World) -> list[str]:
     """List which keys are otherwise than in the model, and which nonces could be used again."""
-    keys = {row.account: bool(row.disabled) for row in engine.access.list_keys()}
+    opener = Keys(engine, _master_key(world.master))
+    listed = opener.list()
+    keys = {key.account: key.disabled for key in listed}
     wrong = [] if keys == world.keys else [f"keys {keys}, expected {world.keys}"]
+    for key in listed:
+        try:
+            opener.find(key.id)
+        except facegrep.MasterKeyError:
+            wrong.append(f"the secret of {key.account} does not open with key {world.master}")
     with engine._shared.store.session.read() as connection:
         used = {nonce for (nonce,) in connection.execute("SELECT nonce FROM nonce")}
     return wrong + [f"{nonce} could be used again" for nonce in {*world.nonces} - used]

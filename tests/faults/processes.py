@@ -180,7 +180,13 @@ def _fits(worlds: list[World], question: Question, reply: Any) -> bool:
     if kind == "backup":
         # What searches and callers left may be older than the rest: their database comes first.
         held = [
-            replace(world.backed_up(), audited=(), keys=older.keys, nonces=older.nonces)
+            replace(
+                world.backed_up(),
+                audited=(),
+                keys=older.keys,
+                master=older.master,
+                nonces=older.nonces,
+            )
             for number, world in enumerate(worlds)
             for older in worlds[: number + 1]
         ]

@@ -116,8 +116,9 @@ class World:
     people
         Those whom the one recognition library knows, in the order of making: the numbers of their
         samples by their names.
-    keys
-        Whether each account's key was disabled, in the order of making.
+    keys, master
+        Whether each account's key was disabled, in the order of making; the number of the master
+        key that seals their secrets.
     nonces
         The last that were used.
     """
@@ -134,6 +135,7 @@ class World:
     listed: bool = False
     people: dict[str, tuple[int, ...]] = field(default_factory=dict)
     keys: dict[str, bool] = field(default_factory=dict)
+    master: int = 0
     nonces: tuple[str, ...] = ()
 
     def live(self, library: str) -> dict[str, Asset]:

@@ -22,6 +22,7 @@ from facegrep.cli._call import call
 from facegrep.cli._catalog import delete, libraries, media
 from facegrep.cli._demo import demo
 from facegrep.cli._doctor import doctor
+from facegrep.cli._drop_account import drop_account
 from facegrep.cli._erase import erase, purge
 from facegrep.cli._keys import keys
 from facegrep.cli._options import STORE_HELP
@@ -64,6 +65,7 @@ class _OneLineErrors(TyperGroup):
                 "person": "people",
                 "face": "people",
                 "access key": "keys list",
+                "account": "keys list",
             }
             what = lists.get(error.kind, "media")
             show_error(f"{error.kind} {error.name!r} does not exist; see `facegrep {what}`")
@@ -127,7 +129,7 @@ def _help_of(command: Callable[..., object]) -> str:
 
 for command in (
     *(add, search, call, libraries, media, delete, erase, retention, purge),
-    *(verify, backup, compact, serve, doctor, demo),
+    *(drop_account, verify, backup, compact, serve, doctor, demo),
 ):
     app.command(help=_help_of(command))(command)
 for name, group in {"people": people, "audit": audit, "keys": keys, "bench": bench}.items():

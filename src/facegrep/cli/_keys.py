@@ -11,7 +11,7 @@ from facegrep.cli._catalog import day
 from facegrep.cli._durations import read_duration
 from facegrep.cli._opening import actor, open_existing
 from facegrep.cli._options import JsonOption, StoreOption
-from facegrep.cli._output import show_json, show_note, show_remark, show_table
+from facegrep.cli._output import counted, show_json, show_note, show_remark, show_table
 
 if TYPE_CHECKING:
     from facegrep.keys import AccessKey
@@ -64,16 +64,21 @@ def create(
     needs it, too.
     """
     import facegrep
-    from facegrep.keys import Keys, Policy, master_key_from_environment
+    from facegrep.keys import MASTER_KEY_VARIABLE, Keys, Policy
 
     allowed = None if policy is None else Policy(_text_of(policy))
     lifetime_ms = None if lifetime is None else read_duration(lifetime, "--lifetime")
+    master_key = None
     if insecure_store:
         show_note("--insecure-store: whoever can read the store, or a backup of it, has the secret")
     else:
-        _require_master_key()
+        master_key = _require_master_key(
+            MASTER_KEY_VARIABLE,
+            "the secret is to be stored encrypted",
+            "; or store it unencrypted with --insecure-store",
+        )
     with facegrep.open(store, actor=actor()) as engine:
-        made = Keys(engine, master_key_from_environment()).create(
+        made = Keys(engine, master_key).create(
             account, allowed, lifetime_ms=lifetime_ms, sealed=not insecure_store
         )
     shown = {"AccessKeyId": made.id, "AccessKeySecret": made.secret}
@@ -132,6 +137,38 @@ def disable(
     show_remark(f"{key_id} is disabled")
 
 
+@keys.command()
+def reseal(
+    store: StoreOption = None,  # type: ignore[assignment]
+    insecure_too: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-too", help="Also encrypt secrets that were made with --insecure-store."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Encrypt the secrets of all keys under another master key; they stay valid.
+
+    FACEGREP_NEW_MASTER_KEY is the new one, FACEGREP_MASTER_KEY the one that they open with; or
+    FACEGREP_NEW_MASTER_KEY_FILE and FACEGREP_MASTER_KEY_FILE. All of them or none: it refuses if
+    one does not open. Nothing that the old one opens stays in the store; backups keep it.
+
+    Servers that run have the old one, and answer 503 to whoever has an encrypted key from then on:
+    restart them with the new one.
+    """
+    from facegrep.keys import NEW_MASTER_KEY_VARIABLE, Keys, master_key_from_environment
+
+    new = _require_master_key(NEW_MASTER_KEY_VARIABLE, "secrets are to be encrypted anew")
+    with open_existing(store) as engine:
+        count = Keys(engine, master_key_from_environment()).reseal(new, unsealed_too=insecure_too)
+    if as_json:
+        show_json({"resealed": count})
+    else:
+        show_remark(f"{counted(count, 'secret is', 'secrets are')} encrypted under the new one")
+    show_note("set FACEGREP_MASTER_KEY to the new one from now on, and restart servers that run")
+
+
 def _plain(key: AccessKey) -> dict[str, Any]:
     return {
         "AccessKeyId": key.id,
@@ -143,16 +180,16 @@ def _plain(key: AccessKey) -> dict[str, Any]:
     }
 
 
-def _require_master_key() -> None:
+def _require_master_key(variable: str, purpose: str, otherwise: str = "") -> bytes:
     from facegrep.keys import master_key_from_environment
 
-    if master_key_from_environment() is None:
+    found = master_key_from_environment(variable)
+    if found is None:
         raise typer.BadParameter(
-            "the secret is to be stored encrypted, and there is no master key: set "
-            "FACEGREP_MASTER_KEY to 32 bytes in base64 (`openssl rand -base64 32`) or "
-            "FACEGREP_MASTER_KEY_FILE to a file that holds them; or store it unencrypted with "
-            "--insecure-store"
+            f"{purpose}, and there is no master key: set {variable} to 32 bytes in base64 "
+            f"(`openssl rand -base64 32`) or {variable}_FILE to a file that holds them{otherwise}"
         )
+    return found
 
 
 def _text_of(file: Path) -> str:

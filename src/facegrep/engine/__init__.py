@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from facegrep.engine._account_contents import AccountContents
 from facegrep.engine._audit import AuditEntry, AuditReport
 from facegrep.engine._clip_results import Clip, ClipResult, Occurrence
 from facegrep.engine._engine import Engine, open
@@ -41,6 +42,7 @@ from facegrep.video import VideoProgress
 __all__ = [
     "DEFAULT_LIBRARY",
     "UNSET",
+    "AccountContents",
     "AddManyResult",
     "AddResult",
     "AddSampleResult",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +15,7 @@ from facegrep._errors import (
     StoreCorrupt,
 )
 from facegrep._names import check_name
+from facegrep.engine._account_contents import contents_of
 from facegrep.engine._audit import AuditOperations
 from facegrep.engine._clips import ClipOperations
 from facegrep.engine._erasure import ErasureOperations
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     import sqlite3
     from types import TracebackType
 
+    from facegrep.engine._account_contents import AccountContents
     from facegrep.store import AccessStore
     from facegrep.vision import Device, Precision
 
@@ -138,13 +141,25 @@ class Engine(
         view._owns_store = False
         return view
 
-    def drop_account(self, name: str) -> None:
+    def drop_account(self, name: str, *, dry_run: bool = False) -> AccountContents:
         """Remove an account: its keys first, so that nobody calls for it any more, then all else.
 
         Its libraries, frozen answers, recognition libraries, keys and nonces are in no file of the
         store afterwards; only the audit keeps names of libraries, the account and ids of keys. One
         that was cut off is gone on with by calling it again. Views of the account are of no use
         any more.
+
+        Parameters
+        ----------
+        name
+            The account.
+        dry_run
+            Only say what would go.
+
+        Returns
+        -------
+        AccountContents
+            What went, as it was when this began: of one that was cut off, what was left.
 
         Raises
         ------
@@ -155,16 +170,20 @@ class Engine(
         ErasePending
             It is gone, but its remains are not overwritten yet.
         """
-        store = self._writable
+        store = self._store if dry_run else self._writable
         if not store.has_account(check_name(name, "name")):
             raise NotFoundError("account", name)
-        store.access.forget_account(name, self._actor)
         view = Engine(self._shared, name, self._actor)
+        contents = contents_of(view)
+        if dry_run:
+            return contents
+        store.access.forget_account(name, self._actor)
         for library in view.libraries():
             view.drop_library(library.name)
         for known in view.recognition_libraries():
             view.delete_recognition_library(known.recognition_id)
-        store.drop_account(name, actor=self._actor)
+        done = store.drop_account(name, actor=self._actor)
+        return replace(contents, dropped_ms=done.time_ms, hash=done.hash.hex())
 
     def close(self) -> None:
         """Close. What was acknowledged is durable with or without it. Closing again does nothing.

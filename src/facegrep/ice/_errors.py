@@ -7,6 +7,7 @@ import uuid
 from facegrep._errors import (
     FacegrepError,
     InvalidArgumentError,
+    MasterKeyError,
     MissingExtraError,
     ModelMismatchError,
     NoFaceError,
@@ -142,7 +143,7 @@ def translate(error: Exception, picture_parameter: str) -> IceError:
             return denied("this service reads no videos: what they need is not installed")
         case StoreReadOnly():
             return denied("the service answers searches only: its store is open for reading")
-        case StoreError():
+        case StoreError() | MasterKeyError():
             # Which file is damaged, or who holds the lock, is for the log: it is in the cause.
             return IceError(503, "ServiceUnAvailable", "The store cannot serve this call now.")
         case _:

@@ -13,7 +13,7 @@ from facegrep._arguments import check_count
 from facegrep._errors import MasterKeyError, NotFoundError, StoreCorrupt
 from facegrep._names import check_name
 from facegrep.keys._policy import Policy
-from facegrep.keys._sealing import AES_256_GCM, NOT_SEALED, MasterKey, seal, unseal
+from facegrep.keys._sealing import AES_256_GCM, NOT_SEALED, MasterKey, key_bytes, seal, unseal
 from facegrep.store import AccessKeyRow, now_ms
 
 if TYPE_CHECKING:
@@ -181,6 +181,46 @@ class Keys:
         for row in self._access.list_keys():
             if not row.disabled:
                 self._open(row)
+
+    def reseal(self, new_master_key: MasterKey, *, unsealed_too: bool = False) -> int:
+        """Seal the secrets of all keys, disabled and expired ones too, with another master key.
+
+        All or none, in one transaction; then the store holds nothing any more that the old one
+        opens. Backups do. Whoever has the old one, this object too, opens no sealed secret from
+        then on: make `Keys` anew, and restart servers.
+
+        Parameters
+        ----------
+        new_master_key
+            32 bytes, or what returns them.
+        unsealed_too
+            Whether secrets that were made with ``sealed=False`` are sealed as well.
+
+        Returns
+        -------
+        int
+            How many secrets are sealed anew.
+
+        Raises
+        ------
+        MasterKeyError
+            Nothing was changed: a secret does not open with the old one, or the new one is the
+            same, or none.
+        ErasePending
+            They are sealed anew, but remains of the old are not overwritten yet.
+        """
+        new_key = key_bytes(new_master_key)
+        if self._master_key is not None and key_bytes(self._master_key) == new_key:
+            raise MasterKeyError("the new master key is the old one; nothing was changed")
+
+        def reseal(row: AccessKeyRow) -> AccessKeyRow:
+            if row.seal == NOT_SEALED and not unsealed_too:
+                return row
+            content = msgspec.json.encode(self._open(row))
+            resealed = row._replace(seal=AES_256_GCM)
+            return resealed._replace(sealed=seal(content, _bound_to(resealed), new_key))
+
+        return self._access.reseal_keys(reseal, self._actor)
 
     def use_nonce(self, key_id: str, nonce: str, expires_ms: int) -> bool:
         """Remember a nonce of a key; returns whether it is new. In one process only, ever."""

@@ -22,28 +22,32 @@ MASTER_KEY_BYTES: Final = 32
 AES_256_GCM: Final = "aes-256-gcm"
 NOT_SEALED: Final = "none"
 
-_VARIABLE: Final = "FACEGREP_MASTER_KEY"
-_FILE_VARIABLE: Final = "FACEGREP_MASTER_KEY_FILE"
+MASTER_KEY_VARIABLE: Final = "FACEGREP_MASTER_KEY"
+NEW_MASTER_KEY_VARIABLE: Final = "FACEGREP_NEW_MASTER_KEY"
+"""What secrets are to be sealed with instead."""
+
 _NONCE_BYTES: Final = 12
 _MAKE_ONE: Final = "make one with `openssl rand -base64 32`"
 
 
-def master_key_from_environment() -> bytes | None:
+def master_key_from_environment(variable: str = MASTER_KEY_VARIABLE) -> bytes | None:
     """Read the master key that the environment names, if it names one.
 
     ``FACEGREP_MASTER_KEY`` is the key in base64; ``FACEGREP_MASTER_KEY_FILE`` a file that holds
-    that text, or the 32 bytes themselves, and that only its owner can read.
+    that text, or the 32 bytes themselves, and that only its owner can read. Or another `variable`,
+    and it with ``_FILE``.
 
     Raises
     ------
     MasterKeyError
         Both are set, the file cannot be read or others can, or it is no such key.
     """
-    text, file = os.environ.get(_VARIABLE), os.environ.get(_FILE_VARIABLE)
+    file_variable = f"{variable}_FILE"
+    text, file = os.environ.get(variable), os.environ.get(file_variable)
     if text and file:
-        raise MasterKeyError(f"{_VARIABLE} and {_FILE_VARIABLE} are both set; set one")
+        raise MasterKeyError(f"{variable} and {file_variable} are both set; set one")
     if text:
-        return _read(text.encode(), _VARIABLE)
+        return _read(text.encode(), variable)
     if not file:
         return None
     try:
@@ -52,10 +56,10 @@ def master_key_from_environment() -> bytes | None:
             content = opened.read(1024)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise MasterKeyError(f"{_FILE_VARIABLE}: {reason}") from error
+        raise MasterKeyError(f"{file_variable}: {reason}") from error
     if stat.S_ISREG(mode) and mode & 0o077:
-        raise MasterKeyError(f"{_FILE_VARIABLE}: others can read {file}; chmod 600 it")
-    return content if len(content) == MASTER_KEY_BYTES else _read(content, _FILE_VARIABLE)
+        raise MasterKeyError(f"{file_variable}: others can read {file}; chmod 600 it")
+    return content if len(content) == MASTER_KEY_BYTES else _read(content, file_variable)
 
 
 def _read(text: bytes, name: str) -> bytes:
@@ -100,13 +104,25 @@ def unseal(sealed: bytes, bound_to: bytes, master_key: MasterKey) -> bytes:
 
 
 def _cipher(master_key: MasterKey) -> AESGCM:
+    key = key_bytes(master_key)
     try:
         from cryptography.hazmat.primitives.ciphers import aead
     except ImportError as error:
         raise MasterKeyError(
             "sealing secrets needs the package cryptography: pip install 'facegrep[server]'"
         ) from error
+    return aead.AESGCM(key)
+
+
+def key_bytes(master_key: MasterKey) -> bytes:
+    """Return the key itself.
+
+    Raises
+    ------
+    MasterKeyError
+        It is not 32 bytes.
+    """
     key: object = master_key() if callable(master_key) else master_key
     if not isinstance(key, bytes) or len(key) != MASTER_KEY_BYTES:
         raise MasterKeyError(f"the master key must be {MASTER_KEY_BYTES} bytes; {_MAKE_ONE}")
-    return aead.AESGCM(key)
+    return key

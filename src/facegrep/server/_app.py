@@ -103,11 +103,11 @@ def create_app(
         yield
         endpoint.close()
 
-    routes: list[BaseRoute] = operation_routes(engine, endpoint.metrics) if operations else []
+    routes: list[BaseRoute] = operation_routes(engine, used, endpoint.metrics) if operations else []
     return Starlette(routes=[*routes, Mount("/", app=endpoint)], lifespan=lifespan)
 
 
-def operation_routes(engine: Engine, metrics: Metrics) -> list[BaseRoute]:
+def operation_routes(engine: Engine, keys: Keys, metrics: Metrics) -> list[BaseRoute]:
     """Make what tells those who run a server how it is."""
 
     def healthz(_request: Request) -> Response:
@@ -115,7 +115,7 @@ def operation_routes(engine: Engine, metrics: Metrics) -> list[BaseRoute]:
 
     def readyz(_request: Request) -> Response:
         try:
-            engine.access.find_key("-")  # session.db
+            keys.check_master_key()  # reads session.db; fails once keys were sealed with another
             _ = engine.search_audit  # catalog.db
         except FacegrepError:
             _logger.warning("not ready", exc_info=True)

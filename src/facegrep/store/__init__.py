@@ -20,7 +20,6 @@ from facegrep.store._changes import (
 )
 from facegrep.store._clock import now_ms
 from facegrep.store._compact import MIN_DEAD_SHARE, Rewritten
-from facegrep.store._erase import ERASE_TIMEOUT_S
 from facegrep.store._faces import FACE_VALUES, unpack_faces
 from facegrep.store._jobs import Rerun, list_running, running_libraries
 from facegrep.store._libraries import (
@@ -59,6 +58,7 @@ from facegrep.store._recognition_rows import (
     require_entity,
 )
 from facegrep.store._samples_like import Person, SampleMatch, find_samples_like
+from facegrep.store._scrub import ERASE_TIMEOUT_S
 from facegrep.store._store import Store
 from facegrep.store._store_row import read_store
 from facegrep.store._verify import Damage

@@ -7,17 +7,19 @@ so that a call reads one file; what is in them is sealed, or not, by who makes t
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from facegrep._errors import AlreadyExistsError, StoreCorrupt, StoreError
+from facegrep._errors import AlreadyExistsError, ErasePending, StoreCorrupt, StoreError
 from facegrep.store._audit import append_entry
 from facegrep.store._checksum import checked, with_checksum
 from facegrep.store._clock import now_ms
-from facegrep.store._scrub import want_scrub
+from facegrep.store._scrub import ERASE_TIMEOUT_S, scrub_if_wanted, want_scrub
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
     from facegrep.store._database import Database
 
@@ -86,8 +88,7 @@ class AccessStore:
     def list_keys(self) -> list[AccessKeyRow]:
         """List all keys, oldest first."""
         with self._database.read() as connection:
-            rows = connection.execute("SELECT * FROM access_key ORDER BY created_ms, id").fetchall()
-        return [_checked(row) for row in rows]
+            return _list(connection)
 
     def disable_key(self, key_id: str, actor: str | None = None) -> bool:
         """Disable a key for ever; no call that begins later is accepted.
@@ -110,6 +111,47 @@ class AccessStore:
             )
             _note(connection, "disable_key", row, actor)
         return True
+
+    def reseal_keys(
+        self, reseal: Callable[[AccessKeyRow], AccessKeyRow], actor: str | None = None
+    ) -> int:
+        """Keep the secrets of keys in another way: all or none; and the old way in no file.
+
+        Parameters
+        ----------
+        reseal
+            Returns a key with its secret kept anew, or as it is. What it raises changes nothing.
+
+        Returns
+        -------
+        int
+            How many keys changed.
+
+        Raises
+        ------
+        ErasePending
+            They are kept anew, but remains of the old secrets are not overwritten yet.
+        """
+        with self._database.write() as transaction:
+            connection = transaction.connection
+            changed = [new for row in _list(connection) if (new := reseal(row)) != row]
+            for row in changed:
+                connection.execute(
+                    "UPDATE access_key SET seal = ?, sealed = ?, checksum = ? WHERE id = ?",
+                    (row.seal, row.sealed, with_checksum(row)[-1], row.id),
+                )
+                _note(connection, "reseal_key", row, actor)
+            if changed:
+                want_scrub(transaction)
+        try:
+            scrub_if_wanted(self._database, time.monotonic() + ERASE_TIMEOUT_S)
+        except StoreError as error:
+            raise ErasePending(
+                "the keys are sealed anew, but what they were before is not overwritten yet: "
+                f"{str(error).partition(';')[0]}; purge, or opening the store again, goes on with "
+                "it"
+            ) from error
+        return len(changed)
 
     def forget_account(self, account: str, actor: str | None = None) -> None:
         """Remove the keys of an account with their nonces, and want the file rebuilt."""
@@ -186,6 +228,11 @@ class _Use:
     row: tuple[str, str, int]
     is_new: bool | None = None
     error: StoreError | None = None
+
+
+def _list(connection: sqlite3.Connection) -> list[AccessKeyRow]:
+    rows = connection.execute("SELECT * FROM access_key ORDER BY created_ms, id").fetchall()
+    return [_checked(row) for row in rows]
 
 
 def _find(connection: sqlite3.Connection, key_id: str) -> AccessKeyRow | None:

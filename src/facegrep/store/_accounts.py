@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from facegrep._errors import OperationDeniedError
 from facegrep.store._audit import append_entry
 from facegrep.store._clock import now_ms
-from facegrep.store._erase import ERASE_TIMEOUT_S, EraseOperations
-from facegrep.store._scrub import want_scrub
+from facegrep.store._erase import EraseOperations
+from facegrep.store._scrub import ERASE_TIMEOUT_S, want_scrub
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from facegrep.store._audit import AuditEntry
 
 _TABLES = ("library", "recognition")
 
@@ -26,8 +28,13 @@ class AccountOperations(EraseOperations):
                 return True
         return any(key.account == account for key in self.access.list_keys())
 
-    def drop_account(self, account: str, *, actor: str | None = None) -> None:
+    def drop_account(self, account: str, *, actor: str | None = None) -> AuditEntry:
         """Remove an account that has no library any more, and rebuild both files without it.
+
+        Returns
+        -------
+        AuditEntry
+            What the audit says of it.
 
         Raises
         ------
@@ -44,7 +51,7 @@ class AccountOperations(EraseOperations):
                     "drop it once more"
                 )
             connection.execute("DELETE FROM account WHERE name = ?", (account,))
-            append_entry(
+            entry = append_entry(
                 connection,
                 time_ms=now_ms(),
                 action="drop_account",
@@ -53,6 +60,7 @@ class AccountOperations(EraseOperations):
             )
             want_scrub(transaction)
         self._finish(ERASE_TIMEOUT_S)
+        return entry
 
 
 def _count(connection: sqlite3.Connection, table: str, column: str, account: str) -> int:

@@ -30,7 +30,13 @@ from facegrep.store._media import find_stored, list_expired, require_absent
 from facegrep.store._receipt import ERASED, Receipt, hash_ids, hash_samples
 from facegrep.store._removal import remove_for_good
 from facegrep.store._samples_like import delete_samples_like, find_samples_like
-from facegrep.store._scrub import scrub, settle_scrub, wanted_scrub
+from facegrep.store._scrub import (
+    ERASE_TIMEOUT_S,
+    scrub,
+    scrub_if_wanted,
+    settle_scrub,
+    wanted_scrub,
+)
 from facegrep.store._store_row import read_store
 
 if TYPE_CHECKING:
@@ -42,9 +48,6 @@ if TYPE_CHECKING:
     from facegrep.store._libraries import LibraryRow
     from facegrep.store._samples_like import EntityLike, Person, SampleMatch
     from facegrep.store._segments import Segment
-
-ERASE_TIMEOUT_S: Final = 10.0
-"""How long an erasure waits for readers that hold back the log before `ErasePending`."""
 
 
 class EraseOperations(StoreCore):
@@ -226,11 +229,7 @@ class EraseOperations(StoreCore):
             self.caches.wipe_outdated()
             done = 2
             answers = self.answers.forget_deleted(self.catalog)
-            of_session = wanted_scrub(self.session)
-            if of_session:
-                scrub(self.session, deadline)
-                with self.session.write() as transaction:
-                    settle_scrub(transaction, of_session)
+            session_rebuilt = scrub_if_wanted(self.session, deadline)
             done = 3
             if begun:  # else another process was faster
                 scrub(self.catalog, deadline)
@@ -249,7 +248,7 @@ class EraseOperations(StoreCore):
                 f"{', '.join(_STEPS[done:])}; erase, compact or purge, or opening the store again "
                 "goes on with it"
             ) from error
-        return answers if of_session else None
+        return answers if session_rebuilt else None
 
 
 _STEPS: Final = ("vectors", "saved indexes", "kept answers", "the catalog's free space and log")

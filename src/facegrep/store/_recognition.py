@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from facegrep._errors import NotFoundError
 from facegrep.store._audit import append_entry
 from facegrep.store._clock import now_ms
-from facegrep.store._erase import ERASE_TIMEOUT_S, EraseOperations
+from facegrep.store._erase import EraseOperations
 from facegrep.store._faces import pack_faces
 from facegrep.store._libraries import enter_account
 from facegrep.store._recognition_rows import (
@@ -25,7 +25,7 @@ from facegrep.store._recognition_rows import (
     list_samples,
     require_entity,
 )
-from facegrep.store._scrub import want_scrub
+from facegrep.store._scrub import ERASE_TIMEOUT_S, want_scrub
 
 if TYPE_CHECKING:
     import sqlite3

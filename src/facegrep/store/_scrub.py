@@ -17,6 +17,9 @@ from facegrep.store._store_row import read_store, write_store
 if TYPE_CHECKING:
     from facegrep.store._database import Database, Transaction
 
+ERASE_TIMEOUT_S: Final = 10.0
+"""How long who erases waits for readers that hold back the log before `ErasePending`."""
+
 _POLL_S: Final = 0.01
 
 
@@ -40,6 +43,22 @@ def settle_scrub(transaction: Transaction, seq: int) -> None:
     row = read_store(transaction.connection)
     if row.scrub == seq:
         write_store(transaction.connection, row._replace(scrub=0))
+
+
+def scrub_if_wanted(database: Database, deadline: float) -> bool:
+    """Rebuild the file if somebody wants it, and take the wish away; see `scrub`.
+
+    Returns
+    -------
+    bool
+        Whether it was rebuilt.
+    """
+    wanted = wanted_scrub(database)
+    if wanted:
+        scrub(database, deadline)
+        with database.write() as transaction:
+            settle_scrub(transaction, wanted)
+    return bool(wanted)
 
 
 def scrub(database: Database, deadline: float) -> None:

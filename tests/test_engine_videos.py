@@ -169,6 +169,14 @@ def test_sound_without_pictures_is_refused_and_a_broken_tail_is_said(
     assert added.video is not None
     assert added.video.truncated
     assert engine.get("lib", "cut").video == added.video
+    ends = {"whole": len(cut), "half": len(cut) // 2}
+    items = [{"media_id": one, "source": cut[:end]} for one, end in ends.items()]
+    result = engine.add_many("lib", [*items, {"media_id": "photo", "source": MACRON}])
+    video = engine.get("lib", "half").video
+    assert video is not None
+    assert result.truncated == (("half", video.truncated),)
+    assert (result.added, result.errors) == (3, ())
+    assert engine.add_many("lib", items).truncated == ()
 
 
 def test_a_file_that_changes_while_it_is_looked_at_is_refused(

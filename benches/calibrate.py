@@ -121,22 +121,16 @@ def print_tables(
 
 
 def embed(model: Model, precision: Precision, photos: list[Path]) -> Faces:
-    """Embed the largest face of each photo that has one; kept in build/bench/data."""
-    cache = Path("build/bench/data") / f"calibrate-{model.manifest.id}-{precision}.npz"
-    names = np.array([f"{path.parent.name}/{path.name}" for path in photos])
-    if not cache.exists() or not np.array_equal(np.load(cache)["names"], names):
-        analyzer = FaceAnalyzer(model.name, device="cpu", precision=precision)
-        found = []
-        chunks = [photos[start : start + _CHUNK] for start in range(0, len(photos), _CHUNK)]
-        for chunk in track(chunks, precision, console=Console(stderr=True), transient=True):
-            pictures = [np.asarray(Image.open(path).convert("RGB")) for path in chunk]
-            found += [analysis.faces[:1] for analysis in analyzer.analyze(pictures)]
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        vectors = np.stack([face.embedding for faces in found for face in faces])
-        np.savez(cache, names=names, has_face=[bool(faces) for faces in found], vectors=vectors)
-    stored = np.load(cache)
-    owners = np.array([path.parent.name for path in photos])[stored["has_face"]]
-    return Faces(stored["vectors"], np.unique(owners, return_inverse=True)[1])
+    """Embed the largest face of each photo that has one."""
+    analyzer = FaceAnalyzer(model.name, device="cpu", precision=precision)
+    vectors, owners = [], []
+    chunks = [photos[start : start + _CHUNK] for start in range(0, len(photos), _CHUNK)]
+    for chunk in track(chunks, precision, console=Console(stderr=True), transient=True):
+        pictures = [np.asarray(Image.open(path).convert("RGB")) for path in chunk]
+        for path, analysis in zip(chunk, analyzer.analyze(pictures), strict=True):
+            vectors += [face.embedding for face in analysis.faces[:1]]
+            owners += [path.parent.name] * len(analysis.faces[:1])
+    return Faces(np.stack(vectors), np.unique(owners, return_inverse=True)[1])
 
 
 def search_scores(queries: Faces, library: Faces) -> F64:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageFilter
-from tests.video_maker import Actor, Scene, film, still
+from tests.video_maker import Actor, Scene, encode, film, render, still
 from typer.testing import CliRunner, Result
 
 from facegrep.cli._app import app
@@ -398,6 +398,22 @@ def test_a_folder_of_photos_and_videos_is_added_whole(films: Path) -> None:
     found = run_json(films, "search", QUERY, "-l", "mixed")
     assert [Path(hit["media_id"]).name for hit in found["hits"]] == ["talk.mp4"]
     assert "clips" not in found["hits"][0]
+
+
+def test_a_video_that_is_cut_off_is_added_as_far_as_it_goes_and_listed(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV (facegrep[video]) is not installed")
+    whole = encode(render([Scene(2.0, [], 2)], 160, 90), kind="matroska")
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 2 // 3])
+    shown = run(tmp_path / "store", "add", tmp_path / "cut.mkv")
+    assert shown.exit_code == 0, shown.output
+    assert "1 added; 0 faces" in shown.output
+    assert "as far as it goes" in shown.output
+    assert "of 2.0 s" in shown.output
+    (path,) = (tmp_path / "cut.mkv").rename(tmp_path / "again.mkv").parent.glob("*.mkv")
+    added = run_json(tmp_path / "store", "add", path)
+    ((listed, why),) = (one.values() for one in added["truncated"])
+    assert listed == str(path)
+    assert why.startswith("ends at")
 
 
 def test_a_search_says_when_somebody_is_seen(films: Path) -> None:

@@ -169,6 +169,14 @@ def test_sound_without_pictures_is_refused_and_a_broken_tail_is_said(
     assert added.video is not None
     assert added.video.truncated
     assert engine.get("lib", "cut").video == added.video
+    ends = {"whole": len(cut), "half": len(cut) // 2}
+    items = [{"media_id": one, "source": cut[:end]} for one, end in ends.items()]
+    result = engine.add_many("lib", [*items, {"media_id": "photo", "source": MACRON}])
+    video = engine.get("lib", "half").video
+    assert video is not None
+    assert result.truncated == (("half", video.truncated),)
+    assert (result.added, result.errors) == (3, ())
+    assert engine.add_many("lib", items).truncated == ()
 
 
 def test_a_file_that_changes_while_it_is_looked_at_is_refused(
@@ -308,7 +316,8 @@ def test_the_man_of_the_photos_is_found_in_the_clip(
     if not clip.exists() or not folder.exists():
         pytest.skip("the clip or the photos of the man in it are not here (FACEGREP_TEST_DATA)")
     engine.add("lib", media_id="clip", source=clip)
-    photos = sorted(folder.glob("*.jpg"))
-    # From the side, which this model knows badly: below the threshold for strangers.
-    hit = engine.search("lib", photos, threshold=0.36)
-    assert hit.media_ids == ["clip"]
+    one, other = sorted(folder.glob("*.jpg"))
+    for photos in (one, other, [one, other]):
+        found = engine.search("lib", photos)
+        assert found.threshold_reason.startswith("the floor of model")
+        assert found.media_ids == ["clip"]

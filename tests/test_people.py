@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.recognised import DIM, THRESHOLD, Vectors, like
+from tests.tracked import add_videos, track, video_asset, video_of
 
 import facegrep
 from facegrep.engine import People, UnknownPerson
+from facegrep.store import Video
 
 ANNA, BEN, CARL, DORA = np.eye(DIM, dtype=np.float32)[:4]
 
@@ -105,6 +107,52 @@ def test_two_faces_of_one_picture_are_two_people_but_not_of_a_video(tmp_path: Pa
             engine.create_library("lib", dim=DIM, threshold=THRESHOLD)
             fill(engine, {"d1": PHOTOS["d1"]}, mediaType=media_type)
             assert found(engine.people("lib")) == expected
+
+
+def add_video(engine: facegrep.Engine, media_id: str, video: Video, faces: list[Vectors]) -> None:
+    add_videos(engine, "lib", [video_asset(media_id, video, np.array(faces))])
+
+
+def test_two_faces_of_a_video_are_two_people_if_they_are_seen_at_once(path: Path) -> None:
+    twins = [photo(DORA, seed) for seed in range(40, 45)]
+    at_once = video_of(
+        track(0, 0, 4000, faces=2), track(1, 4000, 8000, faces=2), track(2, 9000, 9500)
+    )
+    assert at_once.tracks[0].samples[-1, 0] == at_once.tracks[1].samples[0, 0]
+    one_after_another = video_of(track(0, 0, 4000), track(1, 4100, 8000))
+    with facegrep.open(path) as engine:
+        engine.delete("lib", list(PHOTOS))
+        add_video(engine, "v1", at_once, twins)
+        (first, second) = found(engine.people("lib"))
+        # Who is seen later, alone, is one of the two.
+        assert len(first) == 3
+        assert {"v1#4"} == {*first, *second} - {"v1#0", "v1#1", "v1#2", "v1#3"}
+        assert not any({"v1#0", "v1#2"} <= set(part) for part in (first, second))
+        assert {"v1#0", "v1#1"} <= set(first) or {"v1#0", "v1#1"} == set(second)
+        add_video(engine, "v2", one_after_another, twins[:2])
+        assert sorted(map(len, found(engine.people("lib")))) in ([2, 5], [3, 4])
+        # Whoever knows better says so: a mirror, a photo on the wall.
+        engine.merge_people("lib", ["v1#0", "v1#2"])
+        assert [len(part) for part in found(engine.people("lib"))] == [7]
+        assert engine.verify().damages == ()
+    with facegrep.open(path, readonly=True) as engine:
+        assert [len(part) for part in found(engine.people("lib"))] == [7]
+
+
+def test_faces_that_a_video_shows_badly_belong_to_nobody_unless_it_is_said(path: Path) -> None:
+    video = video_of(track(0, 0, 1000), track(1, 2000, 3000), track(2, 4000, 5000))
+    asset = video_asset("dark", video, np.array([photo(DORA, seed) for seed in (50, 51, 52)]))
+    assert asset.faces is not None
+    assert asset.faces.values is not None
+    asset.faces.values[:2, 4] = 0.05
+    with facegrep.open(path) as engine:
+        engine.delete("lib", ["d1"])
+        add_videos(engine, "lib", [asset])
+        people = engine.people("lib")
+        assert found(people) == [ANNAS, BENS]
+        assert {"dark#0", "dark#1", "dark#2"} <= set(alone(people))
+        engine.merge_people("lib", ["dark#0", "dark#2"])
+        assert ["dark#0", "dark#2"] in found(engine.people("lib"))
 
 
 def test_people_are_the_same_in_any_order_of_adding_and_in_any_process(

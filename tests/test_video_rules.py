@@ -36,6 +36,10 @@ def person(number: int) -> np.ndarray:
     return unit(np.random.default_rng(1000 + number).standard_normal(DIM))
 
 
+def orthogonal(vector: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return unit(vector - (vector @ other) * other)
+
+
 def photo_of(who: int, rng: np.random.Generator, noise: float = 0.06) -> np.ndarray:
     """Cosines of two photos of one person are about 1 / (1 + 128 noise^2): 0.68."""
     return unit(person(who) + noise * rng.standard_normal(DIM))
@@ -189,6 +193,23 @@ def test_who_takes_the_place_of_another_without_a_cut_has_a_track_of_their_own()
         assert abs(second.start_ms - change * 250) <= 500
 
 
+@pytest.mark.parametrize(("worth", "tracks"), [(0.5, 1), (0.15, 2)])
+def test_poor_faces_elsewhere_in_a_shot_must_be_more_alike_to_be_one_person(
+    worth: float, tracks: int
+) -> None:
+    """0.34: what one of a hundred poor faces of strangers has, and a person's own as well."""
+    other = unit(0.34 * person(0) + np.sqrt(1 - 0.34**2) * orthogonal(person(1), person(0)))
+    tracker = Tracker(AtOnce(), THRESHOLD)  # type: ignore[arg-type]
+    for number in range(8):
+        vector, x = (person(0), 0) if number < 4 else (other, 400)
+        crop = vector.copy().view(np.uint8).reshape(1, 1, -1)
+        box = PixelBox(x, 100, 60, 70)
+        face = SeenFace(number * 250, box, 0.9, worth, crop, bytes(64))
+        sample = Sample(number, number * 250, None, number * 250 + 40)
+        tracker.feed(Looked(sample, [face]), [])
+    assert len(tracker.finish(2000)) == tracks
+
+
 def test_an_appearance_that_begins_between_two_samples_begins_halfway() -> None:
     (track,), _ = run([Visit(0, 0, 4, 8)], 12, set(), set())
     assert (track.start_ms, track.end_ms) == ((790 + 1000) // 2, (1790 + 2000) // 2)
@@ -336,6 +357,20 @@ def test_a_template_is_more_like_the_person_than_the_faces_it_is_the_mean_of() -
         for kept in chosen:
             assert kept.embedding @ person(0) > each[kept.time_ms] + 0.1
             assert np.linalg.norm(kept.embedding) == pytest.approx(1, abs=1e-5)
+
+
+def test_poor_faces_that_are_like_no_good_one_but_like_each_other_have_a_template() -> None:
+    rng = np.random.default_rng(9)
+    side = unit(person(0) + 1.6 * person(50))
+    poor = [seen(unit(side + 0.05 * rng.standard_normal(DIM)), 0.15, n) for n in range(4)]
+    half = seen(unit(person(0) + 1.6 * person(51)), 0.5, 9)  # at the frame's edge, and looks good
+    good, kept = choose([*poor, half])
+    assert (good.time_ms, kept.quality) == (9, 0.15)
+    assert kept.embedding @ side > 0.95
+    # One alone may be anything, and so may those that are not like each other.
+    assert len(choose([poor[0], half])) == 1
+    apart = [seen(unit(half.vector + 1.9 * person(60 + n)), 0.15, n) for n in range(3)]
+    assert len(choose([*apart, half])) == 1
 
 
 def test_a_moving_face_is_expected_where_it_would_be() -> None:

@@ -409,15 +409,16 @@ def test_the_man_of_the_photos_is_found_in_the_clip_at_the_right_times(shared_da
     # By eye: other shots begin at 1.52, 3.59 and 7.89 s.
     assert np.abs(analysis.cuts_ms - [1520, 3590, 7890]).max() < 40
     # By eye: small, in the background, from the first frame on; then at the piano, until his face
-    # leaves the frame at about 2.5 s. He is seen from the side only, which no model of this size
-    # knows well: 0.36 and 0.39, where strangers' threshold is 0.42, and nobody else has 0.28.
-    his = [track for track in analysis.tracks if likeness(track, him) >= 0.32]
+    # leaves the frame at about 2.5 s. There, from the side, he has 0.48; of his 23 px before that
+    # 0.32, less than a stranger must have (0.42), and nobody else has 0.25.
+    his = [track for track in analysis.tracks if likeness(track, him) >= 0.28]
     found = [(track.start_ms, track.end_ms) for track in his]
     first_ms, (first_cut_ms, *_) = min(t.start_ms for t in analysis.tracks), analysis.cuts_ms
     assert len(found) == 2
     assert found[0] == (first_ms, first_cut_ms)
     assert found[1][0] == first_cut_ms
     assert abs(found[1][1] - 2500) <= TOLERANCE_MS
+    assert likeness(his[1], him) > 0.45
     assert his[0].boxes[0, 0] < 100
     assert his[1].boxes[0, 2] > 150
     # The singer: in the first shot, and alone in the third.

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facegrep.vision import EmbedderManifest, load_manifest
-from facegrep.vision._align import align, similarity
+from facegrep.vision._align import align, placement, similarity
 
 _SFACE = load_manifest("sface").manifest
 assert isinstance(_SFACE, EmbedderManifest)
@@ -25,6 +25,25 @@ def test_a_similarity_is_recovered(size: float, angle: float, x: float, y: float
     a, b = similarity(TEMPLATE, _turned(TEMPLATE, size, angle, x, y))
     assert abs(a) == np.float64(size) or math.isclose(abs(a), size, rel_tol=1e-9)
     np.testing.assert_allclose([b.real, b.imag], [x, y], atol=1e-6)
+
+
+@given(st.floats(-75, 75), st.floats(-math.pi, math.pi), st.floats(0.3, 9))
+def test_a_turned_head_is_cut_no_closer_than_one_seen_from_the_front(
+    yaw_deg: float, angle: float, size: float
+) -> None:
+    yaw = math.radians(yaw_deg)
+    middle = TEMPLATE[:, 0].mean()
+    eyes_px = float(TEMPLATE[1, 0] - TEMPLATE[0, 0])
+    turned = TEMPLATE.copy()
+    turned[:, 0] = middle + (TEMPLATE[:, 0] - middle) * math.cos(yaw)
+    turned[2, 0] += 0.4 * eyes_px * math.sin(yaw)  # the nose stands out
+    a, b = placement(_turned(turned, size, angle, 30, 40), CROP)
+    assert math.isclose(abs(a), size, rel_tol=0.01)
+    centre = _turned(turned, size, angle, 30, 40).mean(axis=0)
+    assert abs(a * complex(*TEMPLATE.mean(axis=0)) + b - complex(*centre)) < 0.01 * size
+    # By least squares alone the scale was less by so much.
+    alone, _ = similarity(TEMPLATE, _turned(turned, size, angle, 30, 40))
+    assert abs(alone) < size * (1.01 - 0.25 * (1 - math.cos(yaw)))
 
 
 def test_landmarks_in_their_places_leave_the_picture_as_it_is() -> None:

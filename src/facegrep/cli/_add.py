@@ -79,7 +79,8 @@ def add(
     not. Videos need the extra `video` (PyAV).
 
     A library that does not exist is created. A file that cannot be read is left out and listed
-    at the end, and the exit code is 1; the others are added.
+    at the end, and the exit code is 1; the others are added. Of a video that is damaged from some
+    point on, what comes before is added; it is listed, too.
 
     [bold]Examples[/bold]
 
@@ -117,12 +118,15 @@ def add(
                 "faces": result.faces,
                 "provider": result.provider,
                 "failed": [{"path": path, "error": error} for path, error in failed],
+                "truncated": [{"path": path, "why": why} for path, why in result.truncated],
             }
         )
     else:
         already = f", {result.unchanged:,} already there" if result.unchanged else ""
         faces = counted(result.faces, "face", "faces")
         console().print(f"{result.added:,} added{already}; {faces}", style="bold")
+        if result.truncated:
+            show_table(["added as far as it goes", "why"], result.truncated)
         if failed:
             show_table(["left out", "why"], failed)
     if failed:

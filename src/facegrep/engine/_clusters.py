@@ -1,4 +1,4 @@
-"""Faces put together into people: average linkage, and never two faces of one picture.
+"""Faces put together into people: average linkage, and never two faces of one moment.
 
 The link of two clusters is the mean cosine of all pairs of faces across. As long as there is a link
 of at least the threshold between two that may be one person, two are merged: those with the
@@ -12,6 +12,7 @@ somebody who is not on it may be more like it. Nothing here grows with the pairs
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,6 +21,9 @@ from facegrep.engine._identities import Identities, roots
 from facegrep.engine._means import MeanIndex
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
     from numpy.typing import NDArray
 
 # A coordinate of a unit vector is a whole number of these: a cosine is off by 0.0002 or so, and
@@ -42,6 +46,7 @@ def cluster(
     pictures: NDArray[np.int64],
     told: NDArray[np.int64],
     threshold: float,
+    at_once: Mapping[int, AbstractSet[int]] = MappingProxyType({}),
 ) -> NDArray[np.int64]:
     """Put faces together into people.
 
@@ -56,6 +61,9 @@ def cluster(
         nobody said. It contradicts no picture.
     threshold
         The least link of two clusters that are merged.
+    at_once
+        By a number of `pictures` the others that were taken at the same time: their faces are other
+        people, too. Each of those has this one. What is told comes before it.
 
     Returns
     -------
@@ -69,7 +77,7 @@ def cluster(
     """
     if not len(codes):
         return np.zeros(0, dtype=np.int64)
-    clusters = _Clusters(codes, pictures, told, threshold)
+    clusters = _Clusters(codes, Identities(pictures, told, at_once), threshold)
     alive = np.arange(len(codes))
     clusters.search(alive)
     while len(touched := clusters.merge_best(alive)):
@@ -90,8 +98,7 @@ class _Clusters:
     def __init__(
         self,
         codes: NDArray[np.int8],
-        pictures: NDArray[np.int64],
-        told: NDArray[np.int64],
+        identities: Identities,
         threshold: float,
     ) -> None:
         count = len(codes)
@@ -114,7 +121,7 @@ class _Clusters:
         self._index = MeanIndex(codes.shape[1])
         self._index.put(self.into, self._means(self.into))
         self._outdated: list[int] = []
-        self.identities = Identities(pictures, told)
+        self.identities = identities
 
     def merge_best(self, alive: NDArray[np.int64]) -> NDArray[np.int64]:
         """Merge whom nobody else is more like, by more than `DISORDER`; `into` says who it was.

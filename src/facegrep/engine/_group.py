@@ -49,6 +49,7 @@ class Group:
         self._unchanged = 0
         self._faces = 0
         self._errors: list[tuple[int, str, FacegrepError]] = []
+        self._truncated: list[tuple[str, str]] = []
 
     def take(self, asset: NewAsset) -> None:
         """Put an asset into the next commit."""
@@ -90,18 +91,26 @@ class Group:
                     self._errors.append((number, asset.media_id, added))
                 elif added:
                     self._added += 1
-                    self._faces += 0 if asset.faces is None else len(asset.faces.codes)
+                    self._note(asset)
                 else:
                     self._unchanged += 1
         if self._progress is not None:
             self._progress(self._taken, self._total)
+
+    def _note(self, asset: NewAsset) -> None:
+        if asset.faces is not None:
+            self._faces += len(asset.faces.codes)
+            video = asset.faces.video
+            if video is not None and video.facts.truncated is not None:
+                self._truncated.append((asset.media_id, video.facts.truncated))
 
     def result(self, provider: str | None) -> AddManyResult:
         """Return what became of all, and what ran the model."""
         errors = tuple(
             (media_id, error) for _, media_id, error in sorted(self._errors, key=_number)
         )
-        return AddManyResult(self._added, self._unchanged, self._faces, errors, provider)
+        truncated = tuple(self._truncated)
+        return AddManyResult(self._added, self._unchanged, self._faces, errors, provider, truncated)
 
     def tell(self, error: FacegrepError) -> None:
         """Note on an error how much of the call is durable."""

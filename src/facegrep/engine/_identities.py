@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
     from numpy.typing import NDArray
 
 
@@ -19,11 +22,24 @@ class Identities:
         ``(n,)``, of each cluster while it is one face: two of the same number are two people.
     told
         ``(n,)``: the person that it was said to be, or a negative number.
+    at_once
+        By the number of a picture those of others that were taken at the same time, and so show
+        other people; each of those has this one.
     """
 
-    def __init__(self, pictures: NDArray[np.int64], told: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        pictures: NDArray[np.int64],
+        told: NDArray[np.int64],
+        at_once: Mapping[int, AbstractSet[int]],
+    ) -> None:
         self._above = np.arange(len(pictures))
         self._pictures = [{picture} for picture in pictures.tolist()]
+        self._at_once = {
+            cluster: set(at_once[picture])
+            for cluster, picture in enumerate(pictures.tolist())
+            if picture in at_once
+        }
         self._told = told.copy()
         known = np.flatnonzero(told >= 0)
         _, first, number = np.unique(told[known], return_index=True, return_inverse=True)
@@ -49,7 +65,9 @@ class Identities:
             return True
         if self._told[one] >= 0 and self._told[other] >= 0:
             return False
-        return self._pictures[one].isdisjoint(self._pictures[other])
+        return self._pictures[one].isdisjoint(self._pictures[other]) and (
+            one not in self._at_once or self._at_once[one].isdisjoint(self._pictures[other])
+        )
 
     def join(self, one: int, other: int) -> None:
         """Make the people of two clusters, who may be one, one."""
@@ -60,6 +78,8 @@ class Identities:
             one, other = other, one
         self._pictures[one] |= self._pictures[other]
         self._pictures[other] = set()
+        if other in self._at_once:
+            self._at_once.setdefault(one, set()).update(self._at_once.pop(other))
         self._told[one] = max(self._told[one], self._told[other])
         self._above[other] = one
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+import numpy as np
+
 from facegrep._arguments import check_count
 from facegrep._errors import InvalidArgumentError, NotFoundError, OperationDeniedError
 from facegrep._names import check_library_name
@@ -37,8 +39,10 @@ class PeopleOperations(SearchOperations):
         """Put the unknown faces of a library together into people.
 
         Two groups of faces become one person while the mean cosine of all pairs across reaches the
-        threshold, the most alike first; never with two faces of one picture. Faces that are
-        recognised as an entity's are left out. What `merge_people` and `split_person` said holds.
+        threshold, the most alike first; never with two faces of one picture, nor of one frame of a
+        video. Faces that are recognised as an entity's are left out, and those that a video shows
+        too badly to tell whose they are belong to nobody. What `merge_people` and `split_person`
+        said holds.
 
         Parameters
         ----------
@@ -103,7 +107,9 @@ class PeopleOperations(SearchOperations):
             return row, cast("float", cosines[0]), reason, faces
 
         row, required, reason, faces = store.read_library(self._account, library, read)
-        firsts = cluster(faces.codes, faces.pictures, faces.told, required)
+        firsts, clear = np.arange(len(faces.codes)), np.flatnonzero(faces.are_clear())
+        codes, pictures, told = faces.codes[clear], faces.pictures[clear], faces.told[clear]
+        firsts[clear] = clear[cluster(codes, pictures, told, required, faces.at_once)]
         found = people_of(library, faces, firsts, least, required, reason)
         if audited:
             details = {"threshold": required, "people": len(found)}

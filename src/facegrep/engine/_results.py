@@ -190,6 +190,8 @@ class AddManyResult:
         ``(media_id, error)`` of each item left out, in the order of the items.
     provider
         What ran the model, as its session says; ``None`` when this call analysed nothing.
+    truncated
+        ``(media_id, why)`` of each video stored that was looked at in part only, in order.
     """
 
     added: int
@@ -197,6 +199,7 @@ class AddManyResult:
     faces: int
     errors: tuple[tuple[str, FacegrepError], ...] = ()
     provider: str | None = None
+    truncated: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

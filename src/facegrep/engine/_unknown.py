@@ -10,7 +10,16 @@ import numpy as np
 from facegrep._errors import StoreCorrupt
 from facegrep.engine._fusion import quality_of
 from facegrep.engine._roster import NOBODY
-from facegrep.store import FACE_VALUES, now_ms, read_changed_assets, read_told, unpack_faces
+from facegrep.store import (
+    FACE_VALUES,
+    find_media,
+    now_ms,
+    read_changed_assets,
+    read_told,
+    read_video,
+    unpack_faces,
+)
+from facegrep.video._persons import BLURRED, seen_at_once
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,7 +44,10 @@ class UnknownFaces:
     keys
         int64 ``(n, 2)``: its ordinal, and the number of the face there.
     pictures
-        ``(n,)``: faces of the same number are of one picture, and so of different people.
+        ``(n,)``: faces of the same number are of one picture, and so of different people. Each
+        face of a video has a number of its own, below 0.
+    at_once
+        By such a number those of the video's other faces whose tracks share a frame with its track.
     told
         ``(n,)``: the person that users said it is, or `UNTOLD`.
     codes
@@ -49,10 +61,20 @@ class UnknownFaces:
     media_ids: list[str]
     keys: NDArray[np.int64]
     pictures: NDArray[np.int64]
+    at_once: dict[int, set[int]] = field(repr=False)
     told: NDArray[np.int64]
     codes: NDArray[np.int8] = field(repr=False)
     values: NDArray[np.float32] = field(repr=False)
     recognised: int
+
+    def are_clear(self) -> NDArray[np.bool_]:
+        """Say of which faces can be told whose they are: all but those that a video shows badly.
+
+        Of photos blurred as much, or as dark, one pair of strangers in 60 to 1000 reaches the
+        threshold for one in 10,000, and a video has its dark faces by the dozen.
+        """
+        is_poor = self.values[:, 4] < BLURRED  # nan, of vectors, is not
+        return np.asarray(~is_poor | (self.told != UNTOLD))
 
     def qualities(self) -> NDArray[np.float64]:
         """Return how much to make of each: float64 ``(n,)``, positive."""
@@ -105,17 +127,51 @@ def read_unknown_faces(
     # Code points are in the order of their UTF-8 bytes.
     order = sorted(numbers.tolist(), key=lambda row: (media_ids[row], key[row, 1]))
     key = key[order]
+    media_ids = [media_ids[row] for row in order]
+    # The one place that says which faces cannot be one person. A video shows somebody again and
+    # again, so two of its faces are two people only where their tracks say so.
+    pictures = np.where(np.array(is_picture, dtype=bool)[order], key[:, 0], -1 - numbers)
     return UnknownFaces(
-        media_ids=[media_ids[row] for row in order],
+        media_ids=media_ids,
         keys=key,
-        # The one place that says which faces cannot be one person. A video shows somebody again and
-        # again, so that two of its faces are two people only by their tracks, once it has any.
-        pictures=np.where(np.array(is_picture, dtype=bool)[order], key[:, 0], -1 - numbers),
+        pictures=pictures,
+        at_once=_seen_at_once(connection, library, media_ids, key[:, 1], pictures),
         told=np.array([told.get((o, f), UNTOLD) for o, f in key.tolist()], dtype=np.int64),
         codes=np.concatenate(codes)[order],
         values=np.concatenate(values)[order],
         recognised=recognised,
     )
+
+
+def _seen_at_once(
+    connection: sqlite3.Connection,
+    library: LibraryRow,
+    media_ids: list[str],
+    face_nos: NDArray[np.int64],
+    pictures: NDArray[np.int64],
+) -> dict[int, set[int]]:
+    of_video: dict[str, list[int]] = {}
+    for row in np.flatnonzero(pictures < 0).tolist():
+        of_video.setdefault(media_ids[row], []).append(row)
+    found: dict[int, set[int]] = {}
+    for media_id, rows in of_video.items():
+        media = find_media(connection, library, media_id) if len(rows) > 1 else None
+        video = None if media is None else read_video(connection, library, media)
+        if video is None:  # vectors have no tracks
+            continue
+        ends = np.cumsum([len(track.face_times_ms) for track in video.tracks])
+        of_track: dict[int, set[int]] = {}
+        for row, track in zip(
+            rows, np.searchsorted(ends, face_nos[rows], side="right").tolist(), strict=True
+        ):
+            of_track.setdefault(track, set()).add(int(pictures[row]))
+        tracks = list(of_track)
+        for one, other in seen_at_once([video.tracks[track].samples[:, 0] for track in tracks]):
+            mine, theirs = of_track[tracks[one]], of_track[tracks[other]]
+            for some, others in ((mine, theirs), (theirs, mine)):
+                for picture in some:
+                    found.setdefault(picture, set()).update(others)
+    return found
 
 
 def _values(library: LibraryRow, changed: ChangedAssets) -> NDArray[np.float32]:

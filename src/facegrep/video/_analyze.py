@@ -13,7 +13,7 @@ from facegrep.video._decode import Video
 from facegrep.video._embedding import EmbeddingQueue
 from facegrep.video._faces import Looker
 from facegrep.video._limits import VideoLimits
-from facegrep.video._persons import number_persons
+from facegrep.video._persons import number_persons, seen_at_once
 from facegrep.video._results import Track, VideoAnalysis, VideoProgress
 from facegrep.video._samples import Sampler
 from facegrep.video._shots import Tracker
@@ -190,7 +190,8 @@ def _ahead(
 def _numbered(found: list[FoundTrack], threshold: float) -> tuple[Track, ...]:
     """Order tracks and say whose they are."""
     found = sorted(found, key=lambda track: (track.start_ms, track.end_ms, track.boxes[0].tolist()))
-    persons = number_persons([track.templates for track in found], _apart(found), threshold)
+    apart = seen_at_once([track.numbers for track in found])
+    persons = number_persons([track.templates for track in found], apart, threshold)
     return tuple(
         Track(
             person,
@@ -202,16 +203,3 @@ def _numbered(found: list[FoundTrack], threshold: float) -> tuple[Track, ...]:
         )
         for person, track in zip(persons, found, strict=True)
     )
-
-
-def _apart(found: list[FoundTrack]) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of tracks that show faces of one frame."""
-    order = sorted(range(len(found)), key=lambda number: int(found[number].numbers[0]))
-    running: list[int] = []
-    for number in order:
-        numbers = found[number].numbers
-        running = [other for other in running if found[other].numbers[-1] >= numbers[0]]
-        for other in running:
-            if np.intersect1d(numbers, found[other].numbers, assume_unique=True).size:
-                yield other, number
-        running.append(number)

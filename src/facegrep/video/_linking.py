@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from facegrep.video._cuts import unlikeness
+from facegrep.video._quality import POOR
 from facegrep.video._results import PixelBox
 from facegrep.video._tracklets import overlap_over_union
 
@@ -26,6 +27,8 @@ ABSENCE_MS: Final = 2000
 # Against the manifest's threshold for strangers (SFace: 0.42, one in 10,000): in one shot, seconds
 # apart, it is much likelier to be the same person. At 0.30 one stranger in 100 would pass.
 _SAME_SHOT_LESS: Final = 0.12
+# Nor of poor faces' at 0.38; at 0.30 one in 20.
+_SAME_SHOT_BOTH_POOR_LESS: Final = 0.04
 # Where the face also is where the other one was a moment ago. At 0.2 one stranger in 10.
 _SAME_PLACE_LESS: Final = 0.22
 _SAME_PLACE_SAMPLES: Final = 2
@@ -185,7 +188,10 @@ def _allowance(earlier: Appearance, later: Appearance) -> float:
     """Return how far below strangers' threshold two pieces may be."""
     samples = int(later.numbers[0] - earlier.numbers[-1])
     same_place = samples <= _SAME_PLACE_SAMPLES and _near(earlier.boxes[-1], later.boxes[0])
-    return _SAME_PLACE_LESS if same_place else _SAME_SHOT_LESS
+    if same_place:
+        return _SAME_PLACE_LESS
+    are_poor = all(face.quality < POOR for piece in (earlier, later) for face in piece.faces)
+    return _SAME_SHOT_BOTH_POOR_LESS if are_poor else _SAME_SHOT_LESS
 
 
 def _near(one: NDArray[np.int32], other: NDArray[np.int32]) -> bool:

@@ -7,21 +7,40 @@ faces of one frame are two people; and they hold apart all that joins them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from facegrep.video._results import Template
 
-# Faces below this quality resemble one another, whoever they are: photos of LFW blurred by 3 px
-# have it, and lost half of their likeness to other photos of the person.
-_BLURRED: Final = 0.06
+BLURRED: Final = 0.06
+"""Faces below this quality resemble one another, whoever they are: photos of LFW blurred by 3 px
+have it, and lost half of their likeness to other photos of the person."""
 _BLURRED_ARE_ALIKE: Final = 0.08
+
+
+def seen_at_once(samples: Sequence[NDArray[np.integer[Any]]]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of tracks that show faces of one frame.
+
+    Parameters
+    ----------
+    samples
+        Of each track, ascending and not empty: numbers or times of the frames that it is seen in.
+    """
+    order = sorted(range(len(samples)), key=lambda track: int(samples[track][0]))
+    running: list[int] = []
+    for track in order:
+        mine = samples[track]
+        running = [other for other in running if samples[other][-1] >= mine[0]]
+        for other in running:
+            if np.intersect1d(mine, samples[other], assume_unique=True).size:
+                yield other, track
+        running.append(track)
 
 
 def number_persons(
@@ -61,7 +80,7 @@ def _mean_cosines(templates: Sequence[Sequence[Template]]) -> NDArray[np.float32
         weights = np.array([template.quality + 0.01 for template in some])
         means.append(weights @ np.stack([template.embedding for template in some]) / weights.sum())
     rows = np.asarray(means, np.float32)
-    blurred = np.array([max(t.quality for t in some) < _BLURRED for some in templates])
+    blurred = np.array([max(t.quality for t in some) < BLURRED for some in templates])
     alike: NDArray[np.float32] = rows @ rows.T
     alike[blurred] -= np.float32(_BLURRED_ARE_ALIKE)
     alike[:, blurred] -= np.float32(_BLURRED_ARE_ALIKE)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from facegrep.video._quality import POOR
 from facegrep.video._results import Template
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ TEMPLATES_MAX: Final = 5
 _ALIKE: Final = 0.8
 # Of the best one's quality. A blurred face differs from a sharp one, too, but as all blurred do.
 _QUALITY_SHARE_MIN: Final = 0.3
-# Below, two faces of a person differ by noise more than by pose: one template for all of them.
-_NOISY: Final = 0.2
 # With the track's mean: what is less like it is a wrong box, or somebody else's.
 _LIKE_THE_TRACK: Final = 0.5
 
@@ -42,7 +41,7 @@ def choose(faces: Sequence[SeenFace]) -> tuple[Template, ...]:
     if not of_track.any():
         of_track[int(np.argmax(likeness))] = True
     best = int(np.argmax(np.where(of_track, qualities, -1.0)))
-    able = of_track & (qualities >= max(_NOISY, _QUALITY_SHARE_MIN * qualities[best]))
+    able = of_track & (qualities >= max(POOR, _QUALITY_SHARE_MIN * qualities[best]))
     chosen = [best]
     nearest = vectors @ vectors[best]
     while len(chosen) < TEMPLATES_MAX:
@@ -52,6 +51,11 @@ def choose(faces: Sequence[SeenFace]) -> tuple[Template, ...]:
             break
         chosen.append(another)
         nearest = np.maximum(nearest, vectors @ vectors[another])
+    left = of_track & (nearest < _LIKE_THE_TRACK)
+    if left.any() and len(chosen) < TEMPLATES_MAX:
+        another = int(np.argmax(np.where(left, qualities, -1.0)))
+        if (left & (vectors @ vectors[another] >= _LIKE_THE_TRACK)).sum() > 1:
+            chosen.append(another)
     group = np.argmax(vectors @ vectors[chosen].T, axis=1)
     group[chosen] = range(len(chosen))
     kept = []

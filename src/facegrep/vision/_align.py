@@ -5,6 +5,10 @@ References
 S. Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
 IEEE TPAMI 13(4), 1991. A similarity in the plane needs no SVD: on complex numbers it is
 ``a z + b``, and least squares gives ``a`` in closed form. Unlike his, it cannot mirror.
+
+Least squares alone cuts a turned head too close: its eyes have come together, so that five points
+as wide apart as a crop wants them would make a face of twice the height. From the eyes to the mouth
+it stays as long, so what a face measures there is the least scale.
 """
 
 from __future__ import annotations
@@ -36,6 +40,28 @@ def similarity(source: _Points, target: _Points) -> tuple[complex, complex]:
     return a, complex(w.mean()) - a * complex(z.mean())
 
 
+def placement(landmarks: _Points, crop: Crop) -> tuple[complex, complex]:
+    """Return ``z -> a z + b`` from crop to picture: the direction in which pixels are looked up.
+
+    The similarity of least squares, but that eyes and mouth are not farther apart in the crop than
+    in its template; their common centre stays where it is.
+    """
+    template = np.asarray(crop.landmarks_px, np.float64)
+    a, b = similarity(template, landmarks)
+    fitted, least = abs(a) * _eyes_to_mouth(template), _eyes_to_mouth(landmarks)
+    if 0 < fitted < least:
+        centre = complex(*template.mean(axis=0))
+        kept = a * centre + b
+        a *= least / fitted
+        b = kept - a * centre
+    return a, b
+
+
+def _eyes_to_mouth(landmarks: _Points) -> float:
+    points = np.asarray(landmarks, np.float64)
+    return float(np.linalg.norm(points[3:].mean(axis=0) - points[:2].mean(axis=0)))
+
+
 def align(
     picture: NDArray[np.uint8], landmarks: NDArray[np.float32], crop: Crop
 ) -> NDArray[np.uint8]:
@@ -56,8 +82,7 @@ def align(
         RGB, (side, side, 3); black where the crop reaches beyond the picture.
     """
     side = crop.side_px
-    # From crop to picture, which is the direction in which pixels are looked up.
-    a, b = similarity(np.asarray(crop.landmarks_px), landmarks)
+    a, b = placement(landmarks, crop)
     corners = [a * corner + b for corner in (0, side, side * 1j, side * (1 + 1j))]
     scale = math.floor(abs(a)) if abs(a) >= _REDUCE_FROM_SCALE else 1
     margin = 2 * scale

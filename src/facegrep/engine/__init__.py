@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from facegrep.engine._audit import AuditEntry, AuditReport
 from facegrep.engine._clip_results import Clip, ClipResult, Occurrence
+from facegrep.engine._downloads import Fetcher
 from facegrep.engine._engine import Engine, open
 from facegrep.engine._erasure import ErasePlan
 from facegrep.engine._items import Item
@@ -55,6 +56,7 @@ __all__ = [
     "Entity",
     "ErasePlan",
     "FaceIndexStatus",
+    "Fetcher",
     "Hit",
     "IndexJob",
     "IndexingReport",

@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tracked import store_of, video_in
+from tests.faked_servers import URL, WAIT_S, Servers, files_in, files_with, job_of, submit, until
+from tests.tracked import video_in
 from tests.video_maker import (
     ARDERN,
     MACRON,
@@ -30,56 +30,10 @@ from facegrep.store import FetchedFile, _holdings
 
 pytest.importorskip("av", reason="PyAV (facegrep[video]) is not installed")
 
-WAIT_S = 120.0
-URL = "https://videos.example/clip.mp4"
-
 
 @pytest.fixture(scope="module")
 def clip() -> bytes:
     return film(Scene(1.0, [Actor(MACRON, still())], 1), width=320, height=180)
-
-
-class Servers:
-    """A fetcher, and what it finds; it can be held in the middle of a video."""
-
-    def __init__(self, content: dict[str, bytes]) -> None:
-        self.content = content
-        self.hold: set[str] = set()
-        self.lost: set[str] = set()
-        self.begun: list[str] = []
-        self.saved: list[str] = []
-        self.ended: list[str] = []
-        self.halfway, self.go = threading.Event(), threading.Event()
-
-    def __call__(self, url: str) -> bytes:
-        self.saved.append(url)
-        return self._find(url)
-
-    def begin_video(self, url: str) -> bytes:
-        self.begun.append(url)
-        return self._find(url)[:100]
-
-    def save_video(self, url: str, file: Any, go_on: Callable[[], None]) -> None:
-        self.saved.append(url)
-        try:
-            content = self._find(url + " lost" * (url in self.lost))
-            file.write(b"void")
-            file.restart()
-            middle = 3 * len(content) // 4
-            file.write(content[:middle])
-            if url in self.hold:
-                self.halfway.set()
-                while not self.go.wait(0.02):
-                    go_on()
-            go_on()
-            file.write(content[middle:])
-        finally:
-            self.ended.append(url)
-
-    def _find(self, url: str) -> bytes:
-        if url not in self.content:
-            raise facegrep.PictureError("secret", reason="its server did not give a video")
-        return self.content[url]
 
 
 @pytest.fixture
@@ -99,28 +53,6 @@ def engine(
         yield opened
 
 
-def submit(engine: facegrep.Engine, media_id: str = "m", url: str = URL, **more: Any) -> bool:
-    return engine.submit(
-        "lib", media_id=media_id, source=None, origin=url, media_type="video", **more
-    ).added
-
-
-def job_of(engine: facegrep.Engine, media_id: str = "m") -> tuple[str | None, str | None]:
-    job = engine.get("lib", media_id).job
-    return (None, None) if job is None else (job.status, job.error)
-
-
-def files_in(engine: facegrep.Engine) -> list[str]:
-    return sorted(path.name for path in (engine.path / "tmp").iterdir())
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    ends = time.monotonic() + WAIT_S
-    while not is_so():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
 def test_it_is_stored_at_once_and_ends_as_an_added_one(
     engine: facegrep.Engine, servers: Servers, clip: bytes
 ) -> None:
@@ -137,9 +69,12 @@ def test_it_is_stored_at_once_and_ends_as_an_added_one(
     assert kind.name == _holdings.FETCHED
     assert (engine.path / "tmp" / name).stat().st_size == 3 * len(clip) // 4
     assert not engine.wait_for_jobs(timeout_s=0.1)
-    servers.go.set()
-    assert engine.wait_for_jobs(timeout_s=WAIT_S)
-    assert files_in(engine) == []
+    with (engine.path / "tmp" / name).open("rb") as file:
+        servers.go.set()
+        assert engine.wait_for_jobs(timeout_s=WAIT_S)
+        assert files_in(engine) == []
+        left = file.read()
+    assert (len(left), left.strip(b"\0")) == (len(clip), b"")  # overwritten
     assert engine.search("lib", MACRON_LATER).media_ids == ["m"]
     engine.add("lib", media_id="same", source=clip)
     media, same = engine.get("lib", "m"), engine.get("lib", "same")
@@ -176,6 +111,7 @@ def test_the_same_url_is_no_other_job_and_another_is_refused(
     [
         ({"origin": "https://videos.example/none.mp4"}, facegrep.PictureError, "did not give"),
         ({"origin": "https://videos.example/a.jpg"}, facegrep.VideoError, "picture"),
+        ({"origin": "https://videos.example/empty.mp4"}, facegrep.VideoError, "empty"),
         ({"origin": None}, facegrep.InvalidArgumentError, "origin"),
         ({"origin": "/a.mp4"}, facegrep.InvalidArgumentError, "origin"),
         ({"media_type": None}, facegrep.InvalidArgumentError, "video"),
@@ -187,6 +123,7 @@ def test_what_can_be_told_at_once_is_refused_at_once(
     engine: facegrep.Engine, servers: Servers, more: Any, error: type[Exception], words: str
 ) -> None:
     servers.content["https://videos.example/a.jpg"] = ARDERN.read_bytes()
+    servers.content["https://videos.example/empty.mp4"] = b""
     call: Any = {"library": "lib", "source": None, "origin": URL, "media_type": "video"} | more
     with pytest.raises(error) as caught:
         engine.submit(media_id="m", **call)
@@ -261,22 +198,6 @@ def test_a_fetcher_that_breaks_and_a_full_disk_fail_the_job_and_say_so(
     assert files_in(engine) == []
 
 
-# By another process: one that uses SQLite may never open its files itself.
-SCAN = """
-import pathlib, sys
-needle = sys.stdin.buffer.read()
-print(sum(needle in path.read_bytes() for path in pathlib.Path(sys.argv[1]).rglob("*")
-    if path.is_file()))
-"""
-
-
-def files_with(path: Path, content: bytes) -> int:
-    command = [sys.executable, "-c", SCAN, str(path)]
-    window = content[len(content) // 2 :][:64]
-    done = subprocess.run(command, input=window, capture_output=True, check=True)
-    return int(done.stdout)
-
-
 @pytest.mark.parametrize(
     "end",
     [
@@ -322,17 +243,32 @@ def test_what_is_erased_is_overwritten_before_anybody_is_told_also_by_another_pr
     assert engine.media("lib") == []
 
 
-def test_one_that_is_back_again_is_fetched_again(engine: facegrep.Engine, servers: Servers) -> None:
+def test_one_that_is_back_again_is_fetched_again(
+    engine: facegrep.Engine, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, opened = threading.Event(), threading.Event()
+    look = getattr(_worker, "look_at")  # noqa: B009 - not exported
+
+    def held(*args: Any, **more: Any) -> Any:
+        looking.set()
+        opened.wait(WAIT_S)
+        return look(*args, **more)
+
     servers.hold.add(URL)
     submit(engine)
     assert servers.halfway.wait(WAIT_S)
+    monkeypatch.setattr(_worker, "look_at", held)
+    engine.submit("lib", media_id="photo", source=OBAMA)
+    assert looking.wait(WAIT_S)  # so that nobody sees what becomes of the download meanwhile
     engine.set_face_index("lib", "deactive")
     until(lambda: servers.ended == [URL])
     servers.go.set()
     report = engine.set_face_index("lib", "active")
-    assert (report.left, report.failed, report.analysed) == (("m",), (), 0)
+    assert (report.left, report.failed, report.analysed) == (("m",), (), 1)
+    opened.set()
     assert engine.wait_for_jobs(timeout_s=WAIT_S)
     assert job_of(engine) == ("Success", None)
+    assert servers.saved == [URL, URL]
 
 
 def test_without_an_active_face_index_it_is_not_fetched(
@@ -390,57 +326,6 @@ def test_what_a_process_was_fetching_when_it_was_killed_is_taken_up_by_the_next(
     assert files_with(path, clip) == 0
 
 
-def test_closing_does_not_wait_for_a_server(engine: facegrep.Engine, servers: Servers) -> None:
-    servers.hold.add(URL)
-    submit(engine)
-    assert servers.halfway.wait(WAIT_S)
-    engine.close()
-    assert not servers.go.is_set()
-    assert list((engine.path / "tmp").iterdir()) == []
-    with facegrep.open(engine.path, readonly=True) as reader:
-        assert job_of(reader) == ("Running", None)
-
-
-def test_a_slow_server_keeps_nobody_waiting_for_an_analysis(
-    engine: facegrep.Engine, servers: Servers
-) -> None:
-    servers.hold.add(URL)
-    submit(engine)
-    assert servers.halfway.wait(WAIT_S)
-    engine.submit("lib", media_id="photo", source=OBAMA)
-    until(lambda: job_of(engine, "photo")[0] == "Success")
-    with facegrep.open(engine.path, device="cpu") as other:  # who leaves it to the first
-        with pytest.raises(facegrep.StoreBusy), store_of(other).jobs_lock.held(0.0):
-            pass
-        other.submit("lib", media_id="theirs", source=ARDERN)
-        until(lambda: job_of(engine, "theirs")[0] == "Success")
-    assert job_of(engine) == ("Running", None)
-    assert servers.ended == []
-
-
-def test_few_are_fetched_at_once_and_fewer_of_one_library(
-    engine: facegrep.Engine, servers: Servers, clip: bytes
-) -> None:
-    urls = [f"https://videos.example/{number}.mp4" for number in range(5)]
-    servers.content = dict.fromkeys(urls, clip)
-    servers.hold = set(urls)
-    libraries = ["lib", "b", "c"]
-    for library in libraries[1:]:
-        engine.create_library(library)
-    for library in libraries:
-        for url in urls:
-            engine.submit(library, media_id=url, source=None, origin=url, media_type="video")
-    until(lambda: len(files_in(engine)) == _downloads.AT_ONCE)
-    time.sleep(0.3)
-    assert len(servers.saved) == _downloads.AT_ONCE
-    kinds = [name.partition("-")[0] for name in files_in(engine)]
-    assert max(map(kinds.count, kinds)) == _downloads.PER_LIBRARY
-    servers.go.set()
-    assert engine.wait_for_jobs(timeout_s=WAIT_S)
-    assert [engine.search(name, MACRON_LATER).total for name in libraries] == [5, 5, 5]
-    assert sorted(servers.saved) == sorted(3 * urls)
-
-
 def test_a_picture_that_is_made_again_is_fetched_in_the_background_too(
     engine: facegrep.Engine, servers: Servers
 ) -> None:
@@ -457,16 +342,3 @@ def test_a_picture_that_is_made_again_is_fetched_in_the_background_too(
     assert job_of(engine, "p") == ("Success", None)
     assert job_of(engine, "other")[0] == "Fail"
     assert "changed" in (job_of(engine, "other")[1] or "")
-
-
-def test_the_worker_rests_when_there_can_be_no_file_and_goes_on_later(
-    engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_worker, "_DISK_FAILED_S", 0.2)
-    folder = engine.path / "tmp"
-    folder.rename(folder.with_name("v") / "away")
-    submit(engine)
-    with pytest.raises(facegrep.StoreError):
-        engine.wait_for_jobs(timeout_s=WAIT_S)
-    (engine.path / "v" / "away").rename(folder)
-    until(lambda: job_of(engine)[0] == "Success")

@@ -105,13 +105,17 @@ class Downloads:
         Whether an asset still waits, and the engine is not being closed; for any thread.
     on_done
         Called in a download's thread when it ended.
+    last_library_id
+        Of which one was begun last: the others' turn is first.
     """
 
     store: Store
     fetch: Fetcher | None
     is_wanted: Callable[[LibraryRow, MediaRow], bool]
     on_done: Callable[[], None]
+    last_library_id: int = 0
     _running: dict[tuple[int, int], Download] = field(default_factory=dict)
+    _given_up: set[tuple[int, int]] = field(default_factory=set)
 
     @property
     def any(self) -> bool:
@@ -122,11 +126,15 @@ class Downloads:
         """List those that ended and were not dropped."""
         return [download for download in self._running.values() if download.done]
 
-    def has_room(self, library: LibraryRow) -> bool:
+    @property
+    def is_full(self) -> bool:
+        """Whether none may begin."""
+        return self.fetch is None or len(self._running) >= AT_ONCE
+
+    def has_room(self, library_id: int) -> bool:
         """Whether one more of a library may begin."""
-        if self.fetch is None or len(self._running) >= AT_ONCE:
-            return False
-        return sum(library.id == library_id for library_id, _ in self._running) < PER_LIBRARY
+        of_it = sum(library_id == one for one, _ in self._running)
+        return not self.is_full and of_it < PER_LIBRARY
 
     def begin(self, library: LibraryRow, row: MediaRow) -> None:
         """Begin to fetch what an asset is made of, unless that was begun.
@@ -137,8 +145,9 @@ class Downloads:
             There can be no file of it.
         """
         key = library.id, row.ordinal
-        if key in self._running:
+        if key in self._running or key in self._given_up:
             return
+        self.last_library_id = library.id
         begun = Download(library.id, row, self.store.fetched.create(*key))
         self._running[key] = begun
         begun.thread = threading.Thread(
@@ -153,8 +162,13 @@ class Downloads:
         with contextlib.suppress(StoreError):  # whoever works next tries again
             download.file.discard()
 
+    def give_up(self, download: Download) -> None:
+        """Begin it no more before `end`: its outcome cannot be entered."""
+        self._given_up.add((download.library_id, download.row.ordinal))
+
     def end(self) -> None:
         """Break all off, and drop them."""
+        self._given_up.clear()
         for download in self._running.values():
             download.wanted = False
         until = time.monotonic() + _END_S

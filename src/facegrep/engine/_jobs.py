@@ -11,6 +11,7 @@ from facegrep._errors import (
     FacegrepError,
     InvalidArgumentError,
     PictureError,
+    VideoError,
 )
 from facegrep._names import check_library_name, check_names
 from facegrep.engine._ingest import IngestOperations
@@ -126,7 +127,10 @@ class JobOperations(IngestOperations):
             asset = checked.asset(b"", None, None, job, None)
             if self._is_there(row, asset):
                 return self._same_again(library, media_id)
-            require_no_picture(fetch.begin_video(str(origin)))
+            beginning = fetch.begin_video(str(origin))
+            if not beginning:
+                raise VideoError("the URL leads to an empty video", reason="empty")
+            require_no_picture(beginning)
             pyav()
         else:
             asset = _read(checked).asset(None, job)

@@ -47,6 +47,7 @@ TAKE_UP_AFTER_S: Final = 0.5
 """From an opening on: who opens a store to do one thing should not wait for a model to load."""
 _PICTURES: Final = 16
 _OTHERS_WORK_S: Final = 0.2
+_OTHERS_WAIT_S: Final = 1.0
 _DISK_FAILED_S: Final = 30.0
 # Damaged: said where it is used. Dropped or switched off: its jobs ended with it.
 _ENDED: Final = (StoreCorrupt, NotFoundError, OperationDeniedError)
@@ -155,17 +156,31 @@ class Worker:
 
     def _make_all(self) -> None:
         """Make those that can be made now, and begin to fetch what there is room for."""
+        self._see_to_downloads()
+        for library_id in self._libraries():
+            with contextlib.suppress(*_ENDED):
+                self._work_on(library_id)
+
+    def _libraries(self) -> list[int]:
+        with self._store.catalog.read() as connection:
+            return running_libraries(connection)
+
+    def _see_to_downloads(self) -> None:
+        """Analyse what has come, and begin the next: library after library."""
         with self._changed:
             self._fetched = False
         for download in self._downloads.done():
-            with contextlib.suppress(*_ENDED):
+            try:
                 self._take(download)
-        with self._store.catalog.read() as connection:
-            libraries = running_libraries(connection)
-        for library_id in libraries:
-            with contextlib.suppress(*_ENDED):
-                self._fetch(library_id)
-                self._work_on(library_id)
+            except _ENDED:
+                self._downloads.give_up(download)
+        if self._downloads.is_full:
+            return
+        last = self._downloads.last_library_id
+        for library_id in sorted(self._libraries(), key=lambda one: (one <= last, one)):
+            if self._downloads.has_room(library_id):
+                with contextlib.suppress(*_ENDED):
+                    self._fetch(library_id)
 
     def _take(self, download: Download) -> None:
         """Analyse what was fetched, if it is still wanted."""
@@ -184,12 +199,16 @@ class Worker:
     def _fetch(self, library_id: int) -> None:
         for library, rows in self._running(library_id, to_fetch=True):
             for row in rows:
-                if not self._downloads.has_room(library):
+                if not self._downloads.has_room(library_id):
                     return
                 self._downloads.begin(library, row)
 
     def _work_on(self, library_id: int) -> None:
+        seen_s = time.monotonic()
         for library, rows in self._running(library_id, to_fetch=False):
+            if time.monotonic() - seen_s >= _OTHERS_WAIT_S:  # it reads all rows that wait
+                self._see_to_downloads()
+                seen_s = time.monotonic()
             for is_video, run in itertools.groupby(rows, lambda row: row.media_type == "video"):
                 for some in [[row] for row in run] if is_video else [list(run)]:
                     self._analyse(library, some, None)

@@ -334,7 +334,7 @@ def test_closing_breaks_a_video_off_and_does_not_wait_for_its_end(
 def test_a_video_that_was_deleted_is_not_looked_at_to_its_end(
     engine: facegrep.Engine, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_worker, "_STILL_WANTED_S", 0.0)
+    monkeypatch.setattr(_worker, "STILL_WANTED_S", 0.0)
     watch = _worker.Worker._watch
     steps = []
 

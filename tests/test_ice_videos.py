@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faked_network import PUBLIC, Network, reply
 from tests.video_maker import ARDERN, MACRON, MACRON_LATER, PORTRAITS, Actor, Scene, film, still
 
 import facegrep
@@ -116,6 +117,78 @@ def test_a_video_comes_by_data_and_by_fetch_too(engine: facegrep.Engine, folder:
     call("AlterSearchIndex", **index)
     call("AlterSearchIndex", **index | {"IndexStatus": "Active"})
     assert engine.search("lib", MACRON_LATER).media_ids == ["fetched"]
+
+
+@pytest.fixture
+def network(folder: Path) -> Iterator[Network]:
+    made = Network()
+    for host in ("videos.example", "pictures.example", "lost.example"):
+        made.names[host] = [PUBLIC]
+    made.names["inside.example"] = ["10.0.0.1"]
+    made.replies["videos.example"] = reply((folder / "clip.mp4").read_bytes(), kind="video/mp4")
+    made.replies["pictures.example"] = reply(ARDERN.read_bytes())
+    made.replies["lost.example"] = reply(status="404 Not Found")
+    yield made
+    made.join()
+
+
+def test_a_video_of_the_network_is_looked_at_at_once_and_fetched_after_the_reply(
+    tmp_path: Path, folder: Path, network: Network
+) -> None:
+    with facegrep.open(tmp_path / "store", device="cpu", fetcher=network.fetcher()) as engine:
+        engine.create_library("lib")
+        call = caller(engine, folder)  # the engine's fetcher is its own
+        insert = {"MediaId": "m", "Input": "http://videos.example/clip.mp4"}
+        call("InsertMediaToSearchLib", **insert)
+        assert job_of(call, "m")["Status"] in ("Running", "Success")
+        assert engine.wait_for_jobs(timeout_s=60)
+        assert job_of(call, "m")["Status"] == "Success"
+        assert engine.get("lib", "m").source == insert["Input"]
+        call("InsertMediaToSearchLib", **insert)
+        assert len(network.requests) == 2  # its beginning, and all of it
+        for url, words in (
+            ("http://lost.example/a.mp4", "did not give a video"),
+            ("http://inside.example/a.mp4", "its host is none"),
+            ("http://none.example/a.mp4", "its host is none"),
+            ("https://[::1]/a.mp4", "its host is none"),
+            ("http://videos.example:99/a.mp4", "ports"),
+            ("http://user@videos.example/a.mp4", "no http or https URL"),
+            ("oss://bucket/a.mp4", "no such oss: URL"),
+        ):
+            with refused(400, "InvalidParameter", '"Input"', words):
+                call("InsertMediaToSearchLib", MediaId="n", Input=url)
+        with refused(400, "InvalidParameter", '"MediaType"', "MediaType=image"):
+            call("InsertMediaToSearchLib", MediaId="n", Input="http://pictures.example/a.jpg")
+        with refused(400, "InvalidParameter", '"MediaId"', "other content"):
+            call("InsertMediaToSearchLib", **insert | {"Input": "http://videos.example/b.mp4"})
+        assert [media.media_id for media in engine.media("lib")] == ["m"]
+
+
+def test_what_is_made_again_is_fetched_after_the_reply_too(
+    tmp_path: Path, folder: Path, network: Network
+) -> None:
+    with facegrep.open(tmp_path / "store", device="cpu", fetcher=network.fetcher()) as engine:
+        engine.create_library("lib")
+        call = caller(engine, folder)
+        index = {"IndexType": "face", "IndexStatus": "Deactive"}
+        video, picture = "http://videos.example/clip.mp4", "http://pictures.example/a.jpg"
+        call("InsertMediaToSearchLib", MediaId="m", Input=video)
+        call("InsertMediaToSearchLib", MediaId="p", Input=picture, MediaType="image")
+        assert engine.wait_for_jobs(timeout_s=60)
+        call("AlterSearchIndex", **index)
+        call("AlterSearchIndex", **index | {"IndexStatus": "Active"})
+        assert engine.wait_for_jobs(timeout_s=60)
+        assert {job_of(call, one)["Status"] for one in "mp"} == {"Success"}
+        before = dict(network.replies)
+        network.replies = {"videos.example": reply(status="404 Not Found")}
+        call("AlterSearchIndex", **index)
+        call("AlterSearchIndex", **index | {"IndexStatus": "Active"})
+        assert engine.wait_for_jobs(timeout_s=60)
+        assert job_of(call, "m")["Status"] == "Fail"
+        network.replies = before
+        assert call("SearchIndexJobRerun", MediaIds="m,p,x")["Data"] == {"MediaIdsNoExist": ["x"]}
+        assert engine.wait_for_jobs(timeout_s=60)
+        assert {job_of(call, one)["Status"] for one in "mp"} == {"Success"}
 
 
 def test_what_cannot_be_read_is_refused_and_nothing_is_stored(

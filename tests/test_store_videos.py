@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.tracked import add_videos, require_same, store_of, track, video_asset, video_in, video_of
 
 import facegrep
-from facegrep.store import Video
+from facegrep.store import Outcome, Video
 from facegrep.store._checksum import with_checksum
 
 DIM = 16
@@ -235,7 +235,7 @@ def test_an_analysis_that_comes_later_brings_its_tracks(engine: facegrep.Engine)
     store.change_library(row, "face_index", "active")
     later = video_asset("v0", person(0), FACES[:3])
     assert later.job is not None
-    store.set_analyses(engine._find("lib"), [(0, later.faces, later.job)])
+    store.set_analyses(engine._find("lib"), [Outcome(0, later.faces, later.job)])
     require_same(video_in(engine, "lib", "v0"), person(0))
     assert video_in(engine, "lib", "v1") is None
     assert engine.search("lib", vector=FACES[0]).media_ids == ["v0"]

@@ -3,9 +3,10 @@
 ``python -m tests.faults.erasure --erasures 500 --seed 1``
 
 A process works on the store; this one looks for needles in every byte of its files: the id of each
-erased asset, 48 bytes in a row of its vectors' codes or of the picture that waits to be analysed,
-and the embedding that a frozen answer was searched with. Half of the erasures are killed in the
-middle, after they were begun and before the receipt; then the next opening finishes them.
+erased asset, 48 bytes in a row of its vectors' codes, of the picture that waits to be analysed or
+of what was fetched of its video, and the embedding that a frozen answer was searched with. Half of
+the erasures are killed in the middle, after they were begun and before the receipt; then the next
+opening finishes them.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ from tests.faults.world import Asset
 
 import facegrep
 from facegrep import _core
+from facegrep.store import Columns, Job, NewAsset, find_media, now_ms
 
 PEOPLE: Final = "people"
 WAITING: Final = "waiting"
-"""A library without a face index: it keeps the pictures themselves."""
+"""A library without a face index: it keeps the pictures themselves, or fetches videos."""
 
 DIM: Final = 128
 WINDOW_BYTES: Final = 48
@@ -80,8 +82,13 @@ class Victim:
         return Asset(self.media_id, tuple(numbers), is_video=True)
 
     @property
+    def is_fetched(self) -> bool:
+        """Whether what waits is no picture, but a video behind a URL that is being fetched."""
+        return self.number % 2 == 1
+
+    @property
     def picture(self) -> bytes:
-        """A PNG of noise, which does not compress."""
+        """A PNG of noise, which does not compress; also what was fetched of a video."""
         chance = np.random.default_rng([8, self.number])
         file = io.BytesIO()
         Image.fromarray(chance.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(file, "PNG")
@@ -268,6 +275,9 @@ def _prepare(engine: facegrep.Engine, case: Case) -> str:
 def _add(engine: facegrep.Engine, case: Case, victims: Iterable[Victim]) -> None:
     if case.waiting:
         for victim in victims:
+            if victim.is_fetched:
+                _begin_to_fetch(engine, victim)
+                continue
             engine.add(WAITING, media_id=victim.media_id, source=victim.picture, title="a title")
         return
     films = [(victim.film, victim.vectors) for victim in victims if victim.film]
@@ -277,6 +287,27 @@ def _add(engine: facegrep.Engine, case: Case, victims: Iterable[Victim]) -> None
     if rows:
         ids, vectors = zip(*rows, strict=True)
         engine.add_vectors(PEOPLE, ids, np.array(vectors))
+
+
+def _begin_to_fetch(engine: facegrep.Engine, victim: Victim) -> None:
+    """Store a video behind a URL, and a part of it in a file that stays open; needs no model."""
+    moment_ms = now_ms()
+    asset = NewAsset(
+        media_id=victim.media_id,
+        columns=Columns("video", None, None, None, None),
+        utc_create_ms=moment_ms,
+        utc_was_given=False,
+        content_sha256=b"",
+        title="a title",
+        source=f"https://videos.example/{victim.media_id}",
+        job=Job("Running", moment_ms),
+    )
+    store, library = engine._shared.store, engine._find(WAITING)
+    store.add(library, [asset], stop_at_conflict=True)
+    with store.catalog.read() as connection:
+        row = find_media(connection, library, victim.media_id)
+    assert row is not None
+    store.fetched.create(library.id, row.ordinal).write(victim.picture)
 
 
 def _do_erase(engine: facegrep.Engine, case: Case) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from facegrep.engine._account_contents import AccountContents
 from facegrep.engine._audit import AuditEntry, AuditReport
 from facegrep.engine._clip_results import Clip, ClipResult, Occurrence
+from facegrep.engine._downloads import Fetcher
 from facegrep.engine._engine import Engine, open
 from facegrep.engine._erasure import ErasePlan
 from facegrep.engine._items import Item
@@ -57,6 +58,7 @@ __all__ = [
     "Entity",
     "ErasePlan",
     "FaceIndexStatus",
+    "Fetcher",
     "Hit",
     "IndexJob",
     "IndexingReport",

@@ -18,6 +18,7 @@ from facegrep._names import check_name
 from facegrep.engine._account_contents import contents_of
 from facegrep.engine._audit import AuditOperations
 from facegrep.engine._clips import ClipOperations
+from facegrep.engine._downloads import Fetcher, check_fetcher
 from facegrep.engine._erasure import ErasureOperations
 from facegrep.engine._face_index import IndexingOperations
 from facegrep.engine._jobs import JobOperations
@@ -94,6 +95,11 @@ class Engine(
     def actor(self) -> str | None:
         """Who acts, as the audit has it."""
         return self._actor
+
+    @property
+    def fetcher(self) -> Fetcher | None:
+        """What gets the content behind URLs in the background, as it was given to `open`."""
+        return self._shared.fetcher
 
     @property
     def access(self) -> AccessStore:
@@ -229,6 +235,7 @@ def open(
     precision: Precision = "fp32",
     readonly: bool = False,
     actor: str | None = None,
+    fetcher: Fetcher | None = None,
 ) -> Engine:
     """Open a store, or create it.
 
@@ -245,6 +252,9 @@ def open(
         Write nothing; frozen answers are kept in memory.
     actor
         Who acts, for the audit: a name of yours.
+    fetcher
+        Gets what is behind URLs, for analyses in the background (see `submit`). Without one these
+        stay Running until an engine that has one opens the store.
 
     Returns
     -------
@@ -275,8 +285,9 @@ def open(
     if directory is None or "\0" in str(directory):
         raise InvalidArgumentError(f"path: expected that of a directory, got {shown(path)}")
     who = None if actor is None else check_name(actor, "actor")
+    fetch = None if fetcher is None else check_fetcher(fetcher)
     store = Store.open(directory, readonly=readonly, on_create=_first_library)
-    shared = Shared(store, device, precision)
+    shared = Shared(store, device, precision, fetch)
     if not readonly and _has_jobs(store):  # of a process that died, or was closed
         shared.worker.wake(after_s=TAKE_UP_AFTER_S)
     return Engine(shared, DEFAULT_ACCOUNT, who)

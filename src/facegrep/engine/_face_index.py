@@ -10,13 +10,13 @@ from facegrep.engine._libraries import check_face_index
 from facegrep.engine._results import IndexingReport
 from facegrep.engine._view import EngineCore
 from facegrep.engine._waiting import Kept, look_at
-from facegrep.store import Job, list_unanalysed, now_ms
+from facegrep.store import Job, Outcome, list_to_fetch, list_unanalysed, now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from facegrep.engine._results import FaceIndexStatus
-    from facegrep.store import Faces, LibraryRow, MediaRow, Store
+    from facegrep.store import LibraryRow, MediaRow, Store
 
 _GROUP: Final = 64
 """Pictures a commit: what a crash takes back. A video is a commit of its own."""
@@ -44,8 +44,9 @@ class IndexingOperations(EngineCore):
         status
             ``"active"``, ``"deactive"``, or ``None`` for none.
         fetch
-            Gets the bytes of sources that are URLs; without it, or where it raises, they cannot be
-            read again. Called in several threads at once.
+            Gets the bytes of sources that are URLs; where it raises, they cannot be read again.
+            Called in several threads at once. Without it, such assets are left to the background
+            if the engine has a fetcher, else they cannot be read again.
 
         Returns
         -------
@@ -76,23 +77,26 @@ class IndexingOperations(EngineCore):
         self, store: Store, library: LibraryRow, fetch: Callable[[str], bytes] | None
     ) -> IndexingReport:
         analysed = faces = 0
+        left: list[str] = []
         failed: list[tuple[str, str]] = []
-        group: list[tuple[int, Faces | None, Job]] = []
+        group: list[Outcome] = []
         submit_ms = now_ms()
-        waiting = _waiting(store, library)
+        waiting = self._waiting(store, library, left, can_fetch=fetch is not None)
         first = next(waiting, None)
         if first is None:
-            return IndexingReport()
+            return IndexingReport(left=tuple(left))
         analyzer = None if library.model is None else self._analyzer_of(library)
 
         rows = itertools.chain([first], waiting)
-        for row, found, reason in look_at(Kept(store, library, fetch), rows, analyzer):
+        for row, found, reason, sha256 in look_at(Kept(store, library, fetch), rows, analyzer):
             if found is not None:
-                group.append((row.ordinal, found, Job("Success", submit_ms, now_ms())))
+                job = Job("Success", submit_ms, now_ms())
+                group.append(Outcome(row.ordinal, found, job, sha256))
                 analysed += 1
                 faces += len(found.codes)
             else:
-                group.append((row.ordinal, None, Job("Fail", submit_ms, now_ms(), reason)))
+                job = Job("Fail", submit_ms, now_ms(), reason)
+                group.append(Outcome(row.ordinal, None, job))
                 failed.append((row.media_id, reason or ""))
             if len(group) >= _GROUP or row.media_type == "video":
                 store.set_analyses(library, group, actor=self._actor)
@@ -102,16 +106,31 @@ class IndexingOperations(EngineCore):
             analysed=analysed,
             faces=faces,
             failed=tuple(failed),
+            left=tuple(left),
             provider=analyzer.provider if analyzer is not None and analysed else None,
         )
 
-
-def _waiting(store: Store, library: LibraryRow) -> Iterator[MediaRow]:
-    after = -1
-    while True:
-        with store.catalog.read() as connection:
-            rows = list_unanalysed(connection, library, after, _GROUP)
-        yield from rows
-        if len(rows) < _GROUP:
-            return
-        after = rows[-1].ordinal
+    def _waiting(
+        self, store: Store, library: LibraryRow, left: list[str], *, can_fetch: bool
+    ) -> Iterator[MediaRow]:
+        """Yield what this call is to analyse; names in `left` what it leaves to the background."""
+        after = -1
+        while True:
+            with store.catalog.read() as connection:
+                rows = list_unanalysed(connection, library, after, _GROUP)
+                ordinals = [row.ordinal for row in rows]
+                to_fetch = set() if can_fetch else list_to_fetch(connection, library, ordinals)
+            if self._shared.fetcher is None:  # what is Running waits for who has one
+                away = [r for r in rows if r.ordinal in to_fetch and r.job_status == "Running"]
+            else:
+                away = [row for row in rows if row.ordinal in to_fetch]
+            if away:
+                ids = [row.media_id for row in away]
+                if self._shared.fetcher is not None:
+                    store.rerun_jobs(library, ids, {}, actor=self._actor)
+                    self._shared.worker.wake()
+                left += ids
+            yield from (row for row in rows if row not in away)
+            if len(rows) < _GROUP:
+                return
+            after = rows[-1].ordinal

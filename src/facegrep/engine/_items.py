@@ -40,7 +40,7 @@ class Item:
     """An asset for `Engine.add_many`; see `Engine.add` for the meaning of each."""
 
     media_id: str
-    source: PictureSource = field(repr=False)
+    source: PictureSource | None = field(repr=False)
     media_type: MediaType | None = None
     namespace: str | None = None
     fields: Mapping[str, int | str | None] | None = None
@@ -60,7 +60,7 @@ class CheckedItem:
     """An item whose every value but its content is known to be good; checked at `submit_ms`."""
 
     media_id: str
-    source: PictureSource = field(repr=False)
+    source: PictureSource | None = field(repr=False)
     columns: Columns
     utc_create_ms: int
     utc_was_given: bool
@@ -189,6 +189,16 @@ class ReadVideo:
         return self.checked.asset(video.sha256, video.path, faces, job, self.pending)
 
 
+A_PICTURE: Final = "a picture, not a video"
+"""The reason of a `VideoError`."""
+
+
+def require_no_picture(content: object) -> None:
+    """Refuse, by the first bytes, a picture that is said to be a video, with `VideoError`."""
+    if begins_as_picture(content):
+        raise VideoError("expected a video, got a picture", reason=A_PICTURE)
+
+
 def read_video_item(checked: CheckedItem, *, analysed: bool) -> ReadVideo:
     """Read an item's video as far as its hash, and keep bytes where they must wait.
 
@@ -197,8 +207,7 @@ def read_video_item(checked: CheckedItem, *, analysed: bool) -> ReadVideo:
     VideoError
         It cannot be read.
     """
-    if begins_as_picture(checked.source):
-        raise VideoError("expected a video, got a picture", reason="a picture, not a video")
+    require_no_picture(checked.source)
     video = VideoContent.read(checked.source)
     pending = None
     if not analysed and isinstance(video.source, bytes):
@@ -220,7 +229,7 @@ def read_item(checked: CheckedItem, *, analysed: bool) -> ReadItem:
     source = checked.source
     if not analysed and callable(getattr(source, "read", None)):
         source = _read_whole(source)
-    picture = read_picture(source)
+    picture = read_picture(source)  # type: ignore[arg-type]  # None: which it refuses
     pending = None if analysed or picture.source is not None else _pending(source)
     return ReadItem(checked, picture, pending)
 

@@ -127,6 +127,7 @@ class Media:
         Absolute path or URL; ``None`` when it was added as bytes, array, file object or vectors.
     content_sha256
         Lowercase hex; of the encoded bytes, of an array's shape and pixels, or of vectors' codes.
+        Empty of a video behind a URL until it was fetched and analysed.
     faces
         In the order of ``face_no``.
     job
@@ -216,6 +217,8 @@ class IndexingReport:
         Faces whose vectors were overwritten by this call.
     provider
         What ran the model, as its session says; ``None`` when this call analysed nothing.
+    left
+        The ids of those whose content is behind URLs, and fetched and analysed in the background.
     """
 
     analysed: int = 0
@@ -223,6 +226,7 @@ class IndexingReport:
     failed: tuple[tuple[str, str], ...] = ()
     erased: int = 0
     provider: str | None = None
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from facegrep._errors import (
     StoreReadOnly,
 )
 from facegrep._names import check_name
+from facegrep.engine._downloads import Fetcher
 from facegrep.engine._indexes import Indexes
 from facegrep.engine._roster import Rosters
 from facegrep.engine._worker import Worker
@@ -35,6 +36,7 @@ class Shared:
     store: Store
     device: Device
     precision: Precision
+    fetcher: Fetcher | None = None
     indexes: Indexes = field(init=False)
     rosters: Rosters = field(default_factory=Rosters)
     worker: Worker = field(init=False)
@@ -45,7 +47,7 @@ class Shared:
 
     def __post_init__(self) -> None:
         self.indexes = Indexes(self.store)
-        self.worker = Worker(self.store, self.analyzer)
+        self.worker = Worker(self.store, self.analyzer, self.fetcher)
 
     def analyzer(self, model: str) -> FaceAnalyzer:
         """Return the one analyzer of a model, made when it is first wanted."""

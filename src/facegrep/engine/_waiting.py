@@ -28,6 +28,7 @@ class Looked(NamedTuple):
     row: MediaRow
     faces: Faces | None
     reason: str | None
+    sha256: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,14 @@ class Kept:
     ----------
     fetch
         Gets the bytes of a source that is a URL; ``None``: nothing does.
+    fetched
+        Of one asset: the file of what was fetched.
     """
 
     store: Store
     library: LibraryRow
     fetch: Callable[[str], bytes] | None
+    fetched: str | None = None
 
     def content(self, row: MediaRow) -> tuple[bytes | str, bool]:
         """Return an asset's bytes or path, and whether the bytes are an array.
@@ -52,6 +56,8 @@ class Kept:
         PictureError
             It was not kept, or cannot be had any more.
         """
+        if self.fetched is not None:
+            return self.fetched, False
         with self.store.catalog.read() as connection:
             pending = find_pending(connection, self.library, row.ordinal)
         if pending is not None:
@@ -110,7 +116,7 @@ def _look_at_video(
         return Looked(row, None, error.reason)
     except MissingExtraError as error:
         return Looked(row, None, str(error))
-    return Looked(row, faces_of_video(found, analyzer.precision), None)
+    return Looked(row, faces_of_video(found, analyzer.precision), None, video.sha256)
 
 
 def _look_at_pictures(
@@ -151,7 +157,7 @@ class _Reader:
 
 
 def _require_same(sha256: bytes, row: MediaRow) -> None:
-    if sha256 != row.content_sha256:
+    if row.content_sha256 and sha256 != row.content_sha256:  # empty: not known before
         raise _cannot("its content has changed since it was added")
 
 

@@ -2,7 +2,8 @@
 
 Its queue is the catalog, so it is bounded by what is stored, and outlives the process: whoever
 submits next, or opens the store to write, takes up what another left. Of all processes of a store
-one works at a time; the others wait for what it leaves.
+one works at a time; the others wait for what it leaves. Content that is behind a URL is fetched
+beside it (`_downloads.py`), by a process that was given a fetcher; the others leave it Running.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from facegrep._errors import (
     StoreCorrupt,
     StoreError,
 )
+from facegrep.engine._downloads import STILL_WANTED_S, Downloads
 from facegrep.engine._waiting import Kept, Looked, look_at
 from facegrep.store import (
     Job,
+    Outcome,
     find_ordinals,
     library_by_id,
     list_running,
@@ -33,8 +36,9 @@ from facegrep.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from facegrep.engine._downloads import Download, Fetcher
     from facegrep.store import LibraryRow, MediaRow, Store
     from facegrep.video import VideoProgress
     from facegrep.vision import FaceAnalyzer
@@ -43,8 +47,10 @@ TAKE_UP_AFTER_S: Final = 0.5
 """From an opening on: who opens a store to do one thing should not wait for a model to load."""
 _PICTURES: Final = 16
 _OTHERS_WORK_S: Final = 0.2
+_OTHERS_WAIT_S: Final = 1.0
 _DISK_FAILED_S: Final = 30.0
-_STILL_WANTED_S: Final = 1.0
+# Damaged: said where it is used. Dropped or switched off: its jobs ended with it.
+_ENDED: Final = (StoreCorrupt, NotFoundError, OperationDeniedError)
 
 
 class Worker:
@@ -56,14 +62,20 @@ class Worker:
         Open for writing.
     analyzer_of
         Gives the analyzer of a model.
+    fetch
+        Gets what is behind URLs, if that can be done here.
     """
 
-    def __init__(self, store: Store, analyzer_of: Callable[[str], FaceAnalyzer]) -> None:
+    def __init__(
+        self, store: Store, analyzer_of: Callable[[str], FaceAnalyzer], fetch: Fetcher | None
+    ) -> None:
         self._store = store
         self._analyzer_of = analyzer_of
+        self._downloads = Downloads(store, fetch, self._is_wanted, self._wake_for_download)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._wanted_at: float | None = None
+        self._fetched = False
         self._closing = False
         self._error: StoreError | None = None
 
@@ -97,7 +109,7 @@ class Worker:
             thread.join()
 
     def _run(self) -> None:
-        while self._is_wanted():
+        while self._waits_for_work():
             rest_s, error = 0.0, None
             try:
                 with self._store.jobs_lock.held(0.0):
@@ -114,7 +126,8 @@ class Worker:
                 self._error = error
                 self._changed.notify_all()
 
-    def _is_wanted(self) -> bool:
+    def _waits_for_work(self) -> bool:
+        """Wait until there is something to do; not, if the engine is being closed."""
         with self._changed:
             while not self._closing:
                 if self._wanted_at is None:
@@ -128,50 +141,126 @@ class Worker:
 
     def _work(self) -> None:
         """Make all analyses whose job is Running."""
-        with self._store.catalog.read() as connection:
-            libraries = running_libraries(connection)
-        for library_id in libraries:
-            with contextlib.suppress(StoreCorrupt, NotFoundError, OperationDeniedError):
-                # Damaged: said where it is used. Dropped or switched off: its jobs ended with it.
+        self._store.fetched.wipe_all()  # of a process that died: nobody else works
+        try:
+            self._make_all()
+            while self._downloads.any:
+                with self._changed:
+                    # Not for long: other processes leave to this one what they submit.
+                    if not (self._fetched or self._closing):
+                        self._changed.wait(_OTHERS_WORK_S)
+                self._require_open()
+                self._make_all()
+        finally:
+            self._downloads.end()
+
+    def _make_all(self) -> None:
+        """Make those that can be made now, and begin to fetch what there is room for."""
+        self._see_to_downloads()
+        for library_id in self._libraries():
+            with contextlib.suppress(*_ENDED):
                 self._work_on(library_id)
 
+    def _libraries(self) -> list[int]:
+        with self._store.catalog.read() as connection:
+            return running_libraries(connection)
+
+    def _see_to_downloads(self) -> None:
+        """Analyse what has come, and begin the next: library after library."""
+        with self._changed:
+            self._fetched = False
+        for download in self._downloads.done():
+            try:
+                self._take(download)
+            except _ENDED:
+                self._downloads.give_up(download)
+        if self._downloads.is_full:
+            return
+        last = self._downloads.last_library_id
+        for library_id in sorted(self._libraries(), key=lambda one: (one <= last, one)):
+            if self._downloads.has_room(library_id):
+                with contextlib.suppress(*_ENDED):
+                    self._fetch(library_id)
+
+    def _take(self, download: Download) -> None:
+        """Analyse what was fetched, if it is still wanted."""
+        try:
+            with self._store.catalog.read() as connection:
+                library = library_by_id(connection, download.library_id)
+                if library is None or not download.wanted:
+                    return
+                rows = find_ordinals(connection, library, [download.row.ordinal])
+            rows = [row for row in rows if row.job_status == "Running"]
+            if rows:
+                self._analyse(library, rows, download)
+        finally:
+            self._downloads.drop(download)
+
+    def _fetch(self, library_id: int) -> None:
+        for library, rows in self._running(library_id, to_fetch=True):
+            for row in rows:
+                if not self._downloads.has_room(library_id):
+                    return
+                self._downloads.begin(library, row)
+
     def _work_on(self, library_id: int) -> None:
+        seen_s = time.monotonic()
+        for library, rows in self._running(library_id, to_fetch=False):
+            if time.monotonic() - seen_s >= _OTHERS_WAIT_S:  # it reads all rows that wait
+                self._see_to_downloads()
+                seen_s = time.monotonic()
+            for is_video, run in itertools.groupby(rows, lambda row: row.media_type == "video"):
+                for some in [[row] for row in run] if is_video else [list(run)]:
+                    self._analyse(library, some, None)
+
+    def _running(
+        self, library_id: int, *, to_fetch: bool
+    ) -> Iterator[tuple[LibraryRow, list[MediaRow]]]:
+        """Yield a library as it is now, with some assets whose job is Running."""
         after = -1
         while True:
             with self._store.catalog.read() as connection:
                 library = library_by_id(connection, library_id)
                 if library is None or library.face_index != "active":
                     return
-                rows = list_running(connection, library, after, _PICTURES)
+                rows = list_running(connection, library, after, _PICTURES, to_fetch=to_fetch)
             if not rows:
                 return
+            yield library, rows
             after = rows[-1].ordinal
-            for is_video, run in itertools.groupby(rows, lambda row: row.media_type == "video"):
-                for some in [[row] for row in run] if is_video else [list(run)]:
-                    self._analyse(library, some)
 
-    def _analyse(self, library: LibraryRow, rows: Sequence[MediaRow]) -> None:
+    def _analyse(
+        self, library: LibraryRow, rows: Sequence[MediaRow], download: Download | None
+    ) -> None:
         """Analyse a video or some pictures, and enter the outcome."""
         try:
-            looked = self._look(library, rows)
+            looked = self._look(library, rows, download)
         except _Gone:
             return
+        if download is not None:  # before anybody can see that it is done
+            self._downloads.drop(download)
         moment_ms = now_ms()
         outcomes = []
-        for row, faces, reason in looked:
+        for row, faces, reason, sha256 in looked:
             status = "Success" if faces is not None else "Fail"
             submit_ms = moment_ms if row.job_submit_ms is None else row.job_submit_ms
-            outcomes.append((row.ordinal, faces, Job(status, submit_ms, moment_ms, reason)))
+            job = Job(status, submit_ms, moment_ms, reason)
+            outcomes.append(Outcome(row.ordinal, faces, job, sha256))
         self._store.set_analyses(library, outcomes)
         with self._changed:
             self._changed.notify_all()
 
-    def _look(self, library: LibraryRow, rows: Sequence[MediaRow]) -> list[Looked]:
+    def _look(
+        self, library: LibraryRow, rows: Sequence[MediaRow], download: Download | None
+    ) -> list[Looked]:
         self._require_open()
+        if download is not None and download.reason is not None:
+            return [Looked(row, None, download.reason) for row in rows]
         watch = functools.partial(self._watch, library, rows[0], [time.monotonic()])
         try:
             analyzer = None if library.model is None else self._analyzer_of(library.model)
-            kept = Kept(self._store, library, None)
+            fetched = None if download is None else str(download.file.path)
+            kept = Kept(self._store, library, None, fetched)
             return list(look_at(kept, rows, analyzer, progress=watch))
         except (_Stop, _Gone, StoreError):
             raise
@@ -189,13 +278,24 @@ class Worker:
     ) -> None:
         """End the analysis of a video when it is of no use any more."""
         self._require_open()
-        if time.monotonic() - looked_at[0] < _STILL_WANTED_S:
+        if time.monotonic() - looked_at[0] < STILL_WANTED_S:
             return
         looked_at[0] = time.monotonic()
+        if not self._is_wanted(library, row):
+            raise _Gone
+
+    def _is_wanted(self, library: LibraryRow, row: MediaRow) -> bool:
+        """Whether an asset is still to be analysed; for any thread."""
+        if self._closing:
+            return False
         with self._store.catalog.read() as connection:
             now = find_ordinals(connection, library, [row.ordinal])
-        if not now or now[0].job_status != "Running":
-            raise _Gone
+        return bool(now) and now[0].job_status == "Running"
+
+    def _wake_for_download(self) -> None:
+        with self._changed:
+            self._fetched = True
+            self._changed.notify_all()
 
     def _require_open(self) -> None:
         if self._closing:

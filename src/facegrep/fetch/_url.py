@@ -118,7 +118,11 @@ def _host(text: str) -> str:
     return name
 
 
-def refused(reason: str) -> PictureError:
-    """Say why a picture was not fetched, in words for a stranger."""
+class Broken(PictureError):
+    """Not fetched, but it may go better another time."""
+
+
+def refused(reason: str, kind: type[PictureError] | None = None) -> PictureError:
+    """Say why something was not fetched, in words for a stranger."""
     said = f"cannot be fetched: {reason}"
-    return PictureError(f"the picture {said}", reason=said)
+    return (kind or PictureError)(f"what the URL names {said}", reason=said)

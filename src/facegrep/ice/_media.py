@@ -8,27 +8,30 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
-from facegrep._errors import AlreadyExistsError, NotFoundError
+from facegrep._errors import AlreadyExistsError, NotFoundError, VideoError
+from facegrep.engine._items import A_PICTURE
 from facegrep.ice import _requests as requests
 from facegrep.ice._context import Context, Reply
 from facegrep.ice._errors import denied, invalid_parameter, not_found
-from facegrep.media import begins_as_picture
 
 if TYPE_CHECKING:
     from facegrep.engine import Media
 
 
 def insert_media(context: Context, request: requests.InsertMediaToSearchLib) -> Reply:
-    """Store a video or an image; it is analysed once the reply is given, under an active index."""
+    """Store a video or an image; it is analysed once the reply is given, under an active index.
+
+    A video of the network is looked at, and fetched after the reply, too.
+    """
     if request.images_input is not None:
         reason = "pictures of cameras cannot be inserted; insert them one by one, or a video"
         raise invalid_parameter("ImagesInput", reason)
     # Before anything is fetched.
     library = context.engine.library(request.search_lib_name, exact_counts=False)
     media_id = request.media_id or uuid.uuid4().hex
+    content: bytes | str | None
     if request.media_type == "video":
         content, origin = context.sources.read_video(request.input)
-        _require_video(content)
     else:
         content, origin = context.sources.read(request.input)
     title = request.msg_body.title
@@ -46,13 +49,13 @@ def insert_media(context: Context, request: requests.InsertMediaToSearchLib) -> 
     except AlreadyExistsError as error:
         reason = f"{media_id!r} is in the library already, with other content"
         raise invalid_parameter("MediaId", reason) from error
+    except VideoError as error:
+        if error.reason != A_PICTURE:
+            raise
+        # A video is the vendor's default.
+        reason = "the Input is a picture: say MediaType=image"
+        raise invalid_parameter("MediaType", reason) from error
     return {"MediaId": media_id}
-
-
-def _require_video(content: bytes | str) -> None:
-    """Refuse a picture that was inserted as a video, which is the vendor's default."""
-    if begins_as_picture(content):
-        raise invalid_parameter("MediaType", "the Input is a picture: say MediaType=image")
 
 
 def update_media(context: Context, request: requests.UpdateMediaToSearchLib) -> Reply:

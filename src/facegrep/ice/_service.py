@@ -67,10 +67,11 @@ class Service:
     files
         Folder or folders under which ``file:`` URLs may be read, links followed; none by default.
     fetcher
-        Gets the bytes of an ``http:``, ``https:`` or ``oss:`` URL. Without it the network is off.
-        It must bound its own time and trust: the URL is the caller's. What it raises is reported
-        as "could not be fetched", save a `PictureError`, whose ``reason`` is passed on. A video
-        may have 256 MiB, since it is in memory; larger ones come by ``file:`` URLs.
+        Gets the bytes of an ``http:``, ``https:`` or ``oss:`` URL; by default the one that
+        `engine` was opened with. Without either the network is off. It must bound its own time and
+        trust: the URL is the caller's. What it raises is reported as "could not be fetched", save a
+        `PictureError`, whose ``reason`` is passed on. The engine's own gets videos after the reply.
+        Another one gets them before it, and then a video may have 256 MiB, since it is in memory.
 
     Raises
     ------
@@ -96,7 +97,10 @@ class Service:
         files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         fetcher: Fetcher | None = None,
     ) -> None:
-        self._context = Context(engine.for_account(account), Sources(files, fetcher))
+        used = engine.fetcher if fetcher is None else fetcher
+        later = used is not None and used is engine.fetcher
+        sources = Sources(files, used, fetches_later=later)
+        self._context = Context(engine.for_account(account), sources)
 
     def call(self, action: str, params: Mapping[str, str]) -> Reply:
         """Carry out one action.

@@ -31,6 +31,8 @@ class Sources:
         Gets the bytes of an ``http:``, ``https:`` or ``oss:`` URL; without it they are refused.
         What it raises becomes a refusal that tells the caller nothing, but for a `PictureError`,
         whose reason is shown.
+    fetches_later
+        Whether the engine gets videos, and what is to be analysed again, by itself.
 
     Raises
     ------
@@ -42,10 +44,13 @@ class Sources:
         self,
         files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
         fetcher: Fetcher | None = None,
+        *,
+        fetches_later: bool = False,
     ) -> None:
         given = (files,) if isinstance(files, (str, os.PathLike)) else files
         self._roots = tuple(_root(path) for path in given)
         self._fetcher = fetcher
+        self._fetches_later = fetches_later
 
     def locate(self, url: str) -> tuple[Callable[[], bytes], str | None]:
         """Decide whether `url` may be read, and return what reads it and the name to keep.
@@ -76,10 +81,11 @@ class Sources:
         reader, name = self.locate(url)
         return reader(), name
 
-    def read_video(self, url: str) -> tuple[bytes | str, str | None]:
+    def read_video(self, url: str) -> tuple[bytes | str | None, str | None]:
         """Return a video's bytes or the path of its file, and the name to keep.
 
-        A file may have any size, and is read where it lies; what is fetched, `MAX_VIDEO_BYTES`.
+        A file may have any size, and is read where it lies; what is fetched here,
+        `MAX_VIDEO_BYTES`. What the engine fetches later is ``None``, and the URL.
 
         Raises
         ------
@@ -92,12 +98,18 @@ class Sources:
             root = _root_of(self._roots, path)
             with open_below(root, Path(path).relative_to(root).parts):
                 return path, path
+        if scheme in _FETCHED_SCHEMES and self._fetches_later:
+            return None, url
         if scheme in _FETCHED_SCHEMES and self._fetcher is not None:
             return _fetch(self._fetcher, url, MAX_VIDEO_BYTES), url
         return self.read(url)
 
-    def fetch_again(self, url: str) -> bytes:
-        """Return the bytes behind a URL that was kept, of whatever it is."""
+    @property
+    def fetch_again(self) -> Fetcher | None:
+        """What gets the bytes behind a URL that was kept; ``None``: the engine does, later."""
+        return None if self._fetches_later else self._fetch_again
+
+    def _fetch_again(self, url: str) -> bytes:
         scheme = url.partition(":")[0].lower()
         if scheme not in _FETCHED_SCHEMES or self._fetcher is None:
             return self.read(url)[0]

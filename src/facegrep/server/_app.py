@@ -64,8 +64,9 @@ def create_app(
     keys
         Who may call; by default the keys of the store that need no master key.
     fetcher
-        Gets the picture of an ``http(s):`` or ``oss:`` URL, see `facegrep.ice.Service`;
-        `facegrep.fetch.PictureFetcher` is one. Without, pictures come by ``data:`` URLs.
+        Gets what is behind an ``http(s):`` or ``oss:`` URL, see `facegrep.ice.Service`; by default
+        the engine's, which alone can get videos after the reply: give a
+        `facegrep.fetch.PictureFetcher` to `facegrep.open`. Without, all comes by ``data:`` URLs.
     threads
         How many calls are carried out at once; by default as many as there are cores, and four.
         Four times as many wait for them; more are refused at once, as Throttling.Api.

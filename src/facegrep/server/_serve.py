@@ -72,7 +72,7 @@ class Settings:
     rate_limit_per_s: float | None = None
 
     def fetcher(self) -> PictureFetcher:
-        """Make what gets pictures from the network.
+        """Make what gets pictures and videos from the network.
 
         Raises
         ------
@@ -175,12 +175,12 @@ def _work(settings: Settings, sockets: list[socket.socket], on_ready: Callable[[
         device=settings.device,
         precision=settings.precision,
         actor=settings.actor,
+        fetcher=settings.fetcher(),
     ) as engine:
         keys = Keys(engine, master_key_from_environment())
         app: ASGIApp = create_app(
             engine,
             keys=keys,
-            fetcher=settings.fetcher(),
             rate_limit_per_s=settings.rate_limit_per_s,
         )
         if settings.operations_port is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from facegrep.store._access import AccessKeyRow, AccessStore
 from facegrep.store._answer import Answer
 from facegrep.store._answers import GONE, AnswerStore, KeptAnswer
-from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset
+from facegrep.store._assets import Columns, Faces, Job, MediaRow, NewAsset, Outcome
 from facegrep.store._audit import AuditEntry as StoredEntry
 from facegrep.store._audit import read_entries
 from facegrep.store._backup import Copied
@@ -21,7 +21,8 @@ from facegrep.store._changes import (
 from facegrep.store._clock import now_ms
 from facegrep.store._compact import MIN_DEAD_SHARE, Rewritten
 from facegrep.store._faces import FACE_VALUES, unpack_faces
-from facegrep.store._jobs import Rerun, list_running, running_libraries
+from facegrep.store._fetched import FetchedFile
+from facegrep.store._jobs import Rerun, list_running, list_to_fetch, running_libraries
 from facegrep.store._libraries import (
     MAX_DIM,
     LibraryRow,
@@ -84,6 +85,7 @@ __all__ = [
     "EntityRow",
     "FaceKey",
     "Faces",
+    "FetchedFile",
     "FileIdentity",
     "Job",
     "KeptAnswer",
@@ -92,6 +94,7 @@ __all__ = [
     "NewAsset",
     "NewSample",
     "NewVectors",
+    "Outcome",
     "Person",
     "Receipt",
     "RecognitionRow",
@@ -126,6 +129,7 @@ __all__ = [
     "list_recognition",
     "list_running",
     "list_samples",
+    "list_to_fetch",
     "list_unanalysed",
     "now_ms",
     "read_asset_codes",

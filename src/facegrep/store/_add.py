@@ -17,7 +17,7 @@ from facegrep.store._removal import note_expired, remove_for_good
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facegrep.store._assets import Faces, Job, NewAsset, StoredIdentity
+    from facegrep.store._assets import NewAsset, Outcome, StoredIdentity
     from facegrep.store._database import Transaction
     from facegrep.store._libraries import LibraryRow
 
@@ -188,7 +188,7 @@ class AddOperations(StoreCore):
     def set_analyses(
         self,
         library: LibraryRow,
-        analyses: Sequence[tuple[int, Faces | None, Job]],
+        analyses: Sequence[Outcome],
         *,
         actor: str | None = None,
     ) -> None:
@@ -203,14 +203,17 @@ class AddOperations(StoreCore):
             connection = transaction.connection
             current = same_library(connection, library)
             _require_same_state(current, library)
-            waiting = still_unanalysed(connection, current, [row[0] for row in analyses])
-            live = [(waiting[row[0]], *row[1:]) for row in analyses if row[0] in waiting]
+            waiting = still_unanalysed(connection, current, [one.ordinal for one in analyses])
+            live = [one for one in analyses if one.ordinal in waiting]
             if live:
                 seq = transaction.seq
-                slots = self.vectors.append(connection, current, [faces for _, faces, _ in live])
-                rows = [(*row[:2], place, row[2]) for row, place in zip(live, slots, strict=True)]
+                slots = self.vectors.append(connection, current, [one.faces for one in live])
+                rows = [
+                    (waiting[one.ordinal], one, place)
+                    for one, place in zip(live, slots, strict=True)
+                ]
                 digest = set_faces(connection, seq, rows)
-                faces = sum(len(found.codes) for _, found, _ in live if found is not None)
+                faces = sum(len(one.faces.codes) for one in live if one.faces is not None)
                 count_assets(connection, current, seq, faces=faces, digest=digest)
                 note_change(connection, current, "analyse", actor, media=len(live), faces=faces)
 

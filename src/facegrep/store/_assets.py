@@ -63,7 +63,8 @@ class NewAsset:
     utc_create_ms, utc_was_given
         A defaulted time does not count when assets are compared.
     content_sha256
-        32 bytes; what makes two assets the same, with `columns`.
+        32 bytes; what makes two assets the same, with `columns`. Empty of a video behind a URL as
+        long as it was not analysed: then that is the same whose `source` is.
     faces
         ``None`` when it has not been analysed.
     pending
@@ -84,14 +85,21 @@ class NewAsset:
     def is_same(self, stored: StoredIdentity) -> bool:
         """Whether a stored asset is this one, so that adding it changes nothing."""
         return (
-            stored.content_sha256 == self.content_sha256
+            self._is_same_content(stored)
             and stored.columns == self.columns
             and (not self.utc_was_given or stored.utc_create_ms == self.utc_create_ms)
         )
 
+    def _is_same_content(self, stored: StoredIdentity) -> bool:
+        if self.content_sha256 and stored.content_sha256:
+            return stored.content_sha256 == self.content_sha256
+        return self.source is not None and stored.source == self.source
+
     def identity(self, ordinal: int) -> StoredIdentity:
         """Return what it is compared by once it is stored."""
-        return StoredIdentity(ordinal, self.content_sha256, self.columns, self.utc_create_ms)
+        return StoredIdentity(
+            ordinal, self.content_sha256, self.columns, self.utc_create_ms, self.source
+        )
 
     def describe_conflict(self, stored: StoredIdentity) -> str:
         """Say how a stored asset of the same id differs."""
@@ -102,7 +110,7 @@ class NewAsset:
             )
             if mine != theirs
         ]
-        if stored.content_sha256 != self.content_sha256:
+        if not self._is_same_content(stored):
             differing.insert(0, "content")
         return (
             f"media {self.media_id!r} exists already with another "
@@ -117,6 +125,26 @@ class StoredIdentity(NamedTuple):
     content_sha256: bytes
     columns: Columns
     utc_create_ms: int
+    source: str | None
+
+
+class Outcome(NamedTuple):
+    """What became of an analysis.
+
+    Attributes
+    ----------
+    ordinal
+        Of which asset.
+    faces
+        ``None`` when it failed.
+    content_sha256
+        Of what was analysed: the asset's from now on, if it was not known.
+    """
+
+    ordinal: int
+    faces: Faces | None
+    job: Job
+    content_sha256: bytes | None = None
 
 
 class MediaRow(NamedTuple):
@@ -155,7 +183,9 @@ class MediaRow(NamedTuple):
     @property
     def identity(self) -> StoredIdentity:
         """What it is compared by."""
-        return StoredIdentity(self.ordinal, self.content_sha256, self.columns, self.utc_create_ms)
+        return StoredIdentity(
+            self.ordinal, self.content_sha256, self.columns, self.utc_create_ms, self.source
+        )
 
 
 class Slots(NamedTuple):

@@ -12,6 +12,7 @@ from facegrep.store._access import AccessStore
 from facegrep.store._answers import AnswerStore
 from facegrep.store._caches import Caches
 from facegrep.store._database import Database
+from facegrep.store._fetched import FetchedFiles
 from facegrep.store._libraries import find_library
 from facegrep.store._lock import FileLock
 from facegrep.store._memory import MemoryDatabase
@@ -54,6 +55,8 @@ class StoreCore:
         The frozen answers of searches.
     jobs_lock
         Held by the process that works on analyses that were submitted.
+    fetched
+        The files of what these fetch.
     access
         Keys of those who may call a server, and the nonces that they used.
     """
@@ -79,6 +82,7 @@ class StoreCore:
             path / SESSION_FILE, SESSION, FileLock(path / "session.lock"), readonly=readonly
         )
         self.jobs_lock = FileLock(path / "jobs.lock", refused="jobs wait for the next process")
+        self.fetched = FetchedFiles(self.vectors.unfinished)
         self.access = AccessStore(self.session)
         self.answers = AnswerStore(MemoryDatabase(SESSION) if readonly else self.session)
 

@@ -104,6 +104,7 @@ TABLES: Final = (
 )
 
 SEGMENT: Final = "segment"
+FETCHED: Final = "fetched"
 UNFINISHED: Final = "unfinished"
 
 FILES: Final = (
@@ -155,6 +156,13 @@ FILES: Final = (
         erase="overwritten and removed",
         verify="nothing: every page is checked when it is read, and what fails is made anew",
         backup="left out",
+    ),
+    FileKind(
+        FETCHED,
+        r"tmp/[0-9]+-[0-9]+\.fetched",
+        erase="overwritten and removed once its asset is gone; all of them when a worker begins",
+        verify="listed as a leftover",
+        backup="left out: the copy fetches it again",
     ),
     FileKind(
         UNFINISHED,

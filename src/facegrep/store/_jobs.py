@@ -6,7 +6,8 @@ process that died are still Running, and whoever works next takes them up.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import json
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from facegrep.store._audit import note_change
 from facegrep.store._checksum import with_checksum
@@ -18,7 +19,7 @@ from facegrep.store._media_rows import COLUMNS, checked_media, replace_media
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from facegrep.store._assets import MediaRow
     from facegrep.store._libraries import LibraryRow
@@ -41,7 +42,12 @@ def running_libraries(connection: sqlite3.Connection) -> list[int]:
 
 
 def list_running(
-    connection: sqlite3.Connection, library: LibraryRow, after: int, limit: int
+    connection: sqlite3.Connection,
+    library: LibraryRow,
+    after: int,
+    limit: int,
+    *,
+    to_fetch: bool,
 ) -> list[MediaRow]:
     """List the assets of a library whose job is Running and that have not expired, by ordinal.
 
@@ -49,15 +55,36 @@ def list_running(
     ----------
     after
         Only those with a greater ordinal.
+    to_fetch
+        Whether those whose content is behind a URL, or the others.
     """
     query = (
         f"SELECT {COLUMNS} FROM media INDEXED BY media_running"
         " WHERE job_status = 'Running' AND library_id = ? AND ordinal > ? AND added_ms > ?"
-        " ORDER BY ordinal LIMIT ?"
+        f" AND {'' if to_fetch else 'NOT '}{_IS_TO_FETCH} ORDER BY ordinal LIMIT ?"
     )
     until_ms = library.expired_until_ms(now_ms())
     rows = connection.execute(query, (library.id, after, until_ms, limit))
     return [checked_media(row, library.name) for row in rows]
+
+
+def list_to_fetch(
+    connection: sqlite3.Connection, library: LibraryRow, ordinals: Iterable[int]
+) -> set[int]:
+    """Return which of those assets have their content behind a URL, and not kept here."""
+    query = (
+        "SELECT ordinal FROM json_each(?) AS wanted"
+        f" CROSS JOIN media ON library_id = ? AND ordinal = wanted.value AND {_IS_TO_FETCH}"
+    )
+    rows = connection.execute(query, (json.dumps(list(ordinals)), library.id))
+    return {ordinal for (ordinal,) in rows}
+
+
+_IS_TO_FETCH: Final = (
+    "(source IS NOT NULL AND substr(source, 1, 1) <> '/' AND NOT EXISTS (SELECT 1"
+    " FROM pending_input AS kept"
+    " WHERE kept.library_id = media.library_id AND kept.ordinal = media.ordinal))"
+)
 
 
 class JobOperations(StoreCore):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from facegrep.store._assets import Faces, Job, NewAsset, Slots
+    from facegrep.store._assets import Faces, Job, NewAsset, Outcome, Slots
     from facegrep.store._libraries import LibraryRow
 
 COLUMNS: Final = ", ".join(MediaRow._fields)
@@ -181,15 +181,16 @@ def move_media(
 def set_faces(
     connection: sqlite3.Connection,
     seq: int,
-    rows: Sequence[tuple[MediaRow, Faces | None, Slots | None, Job]],
+    rows: Sequence[tuple[MediaRow, Outcome, Slots | None]],
 ) -> int:
     """Enter the outcome of analyses, and let go of the inputs kept for them; as `replace_media`."""
     changes = []
-    for row, faces, slots, job in rows:
-        count, data, precision = _faces_values(faces)
-        status, submit_ms, finish_ms, error = _job_values(job)
+    for row, outcome, slots in rows:
+        count, data, precision = _faces_values(outcome.faces)
+        status, submit_ms, finish_ms, error = _job_values(outcome.job)
         segment_id, first_slot = slots or (None, None)
         new = row._replace(
+            content_sha256=row.content_sha256 or outcome.content_sha256 or b"",
             row_seq=seq,
             face_count=count,
             face_data=data,
@@ -208,7 +209,8 @@ def set_faces(
     )
     for library_id in {row.library_id for row, *_ in rows}:
         forget_told(connection, library_id, [row.ordinal for row, *_ in rows])
-    for row, faces, *_ in rows:
+    for row, outcome, _ in rows:
+        faces = outcome.faces
         if faces is not None and faces.video is not None:
             insert_videos(connection, row.library_id, [(row.ordinal, faces.video)])
     return replace_media(connection, changes)

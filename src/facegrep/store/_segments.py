@@ -235,11 +235,16 @@ def wipe_segment(path: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        _write_zeros(descriptor, 0, os.fstat(descriptor).st_size)
-        os.fdatasync(descriptor)
+        wipe_descriptor(descriptor)
     finally:
         os.close(descriptor)
-    path.unlink()
+    path.unlink(missing_ok=True)
+
+
+def wipe_descriptor(descriptor: int) -> None:
+    """Overwrite an open file with zeros, durably."""
+    _write_zeros(descriptor, 0, os.fstat(descriptor).st_size)
+    os.fdatasync(descriptor)
 
 
 @contextlib.contextmanager

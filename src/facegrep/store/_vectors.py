@@ -12,6 +12,7 @@ from facegrep._errors import StoreBusy, StoreCorrupt, StoreError
 from facegrep.store import _segment_rows
 from facegrep.store._assets import Slots
 from facegrep.store._caches import is_saved_index
+from facegrep.store._fetched import is_fetched, is_wanted
 from facegrep.store._filesystem import raise_store_error
 from facegrep.store._segments import (
     CAPACITY_BYTES,
@@ -164,11 +165,16 @@ class Vectors:
                 )
 
     def _orphans(self) -> list[Path]:
-        # Saved indexes in the making are not under the writer's lock.
-        unfinished = [path for path in self.unfinished.iterdir() if not is_saved_index(path.name)]
+        unfinished, fetched = [], []
+        for path in self.unfinished.iterdir():
+            if is_fetched(path.name):
+                fetched.append(path)
+            elif not is_saved_index(path.name):  # which are not made under the writer's lock
+                unfinished.append(path)
         try:
             with self._catalog.read() as connection:
                 named = _segment_rows.named_segment_files(connection)
+                unfinished += [path for path in fetched if not is_wanted(connection, path.name)]
         except StoreCorrupt:  # then nobody knows which segments are nobody's
             return unfinished
         segments = [

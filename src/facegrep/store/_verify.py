@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from facegrep.store._segments import Segment
 
 _BATCH: Final = 4096
+_LEFT: Final = (_holdings.SEGMENT, _holdings.FETCHED, _holdings.UNFINISHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,7 @@ class VerifyOperations(StoreCore):
             return
         for name in sorted(there - named):
             holding = _holdings.kind_of(name)
-            if holding is None or holding.name in (_holdings.SEGMENT, _holdings.UNFINISHED):
+            if holding is None or holding.name in _LEFT:
                 found.leftovers.append(name)
 
 

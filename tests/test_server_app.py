@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from facegrep.keys import AccessKey, Keys
 from facegrep.server import create_app
 from facegrep.server._rate import RateLimit
 
+PORTRAITS = Path(__file__).parent / "data" / "portraits"
 PICTURE = {"PersonImageUrl": "https://pictures.example/slow", "FaceSearchToken": "t"}
 
 
@@ -68,6 +70,21 @@ async def ask(
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     body = b"".join(message.get("body", b"") for message in sent[1:])
     return sent[0]["status"], json.loads(body), headers
+
+
+async def get(app: Any, path: str) -> tuple[int, str]:
+    """Status and text of what operators ask for."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "root_path": ""}
+    await app(scope, receive, send)
+    return int(sent[0]["status"]), b"".join(m.get("body", b"") for m in sent[1:]).decode()
 
 
 def test_more_calls_than_can_wait_are_told_when_to_come_again(
@@ -183,24 +200,40 @@ def test_what_is_ours_is_logged_with_the_id_that_the_caller_gets_and_not_shown(
 
 def test_a_store_that_is_closed_is_not_ready(engine: facegrep.Engine) -> None:
     app = create_app(engine)
-
-    async def status_of(path: str) -> int:
-        sent: list[Any] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "root_path": ""}
-        await app(scope, receive, send)
-        return int(sent[0]["status"])
-
-    assert asyncio.run(status_of("/readyz")) == 200
+    assert asyncio.run(get(app, "/readyz"))[0] == 200
     engine.close()
-    assert asyncio.run(status_of("/readyz")) == 503
-    assert asyncio.run(status_of("/healthz")) == 200
+    assert asyncio.run(get(app, "/readyz"))[0] == 503
+    assert asyncio.run(get(app, "/healthz"))[0] == 200
+
+
+def stage_seconds(text: str, name: str) -> dict[str, float]:
+    """Sums by stage, of searches."""
+    label = r'action="SearchMediaByFace",stage="(\w+)"'
+    found = re.findall(rf"^{name}_sum{{{label}}} (\S+)$", text, re.MULTILINE)
+    return {stage: float(value) for stage, value in found}
+
+
+def test_operators_see_where_the_time_of_searches_goes(
+    engine: facegrep.Engine, key: AccessKey
+) -> None:
+    portrait = PORTRAITS / "Emmanuel_Macron" / "person_a_1.jpg"
+
+    def slow(_url: str) -> bytes:
+        time.sleep(0.3)
+        return portrait.read_bytes()
+
+    app = create_app(engine, fetcher=slow)
+    parameters = PICTURE | {"SearchLibName": "ims-default-search-lib"}
+    assert asyncio.run(ask(app, key, "SearchMediaByFace", parameters))[0] == 200
+    text = asyncio.run(get(app, "/metrics"))[1]
+    wall_s, cpu_s = (stage_seconds(text, f"facegrep_stage{kind}_seconds") for kind in ("", "_cpu"))
+    steps = ["wait", "gate", "fetch", "decode", "detect", "embed", "scan", "keep", "other", "reply"]
+    assert sorted(wall_s) == sorted(cpu_s) == sorted(steps)
+    assert wall_s["fetch"] >= 0.3
+    assert cpu_s["fetch"] < 0.3
+    assert min(cpu_s[name] for name in ("decode", "detect", "embed")) > 0
+    (whole_s,) = re.findall(r"facegrep_request_seconds_sum\S+ (\S+)\n", text)
+    assert 0.3 <= sum(wall_s.values()) <= float(whole_s)
 
 
 def test_a_readonly_engine_and_keys_that_do_not_open_are_refused_at_once(

@@ -23,6 +23,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from facegrep._errors import PictureError
+from facegrep._stages import stage
 from facegrep.media._jpeg import Busywork, first_picture
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
         raise _refused(name, size_refusal(0, 0)) from error
     except Exception as error:  # whatever hostile bytes make a parser raise
         raise _refused(name, "damaged header") from error
-    with image:
+    with image, stage("decode"):
         check_size(*image.size, name)
         try:
             return _upright_rgb(image)

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from facegrep._arguments import check_count
 from facegrep._errors import FacegrepError, InvalidArgumentError
+from facegrep._stages import Spent, StageClock, stage
 from facegrep.ice import IceError, Service
 from facegrep.ice._errors import printable, translate
 from facegrep.keys import Keys
@@ -166,8 +167,11 @@ class _Endpoint:
         action = dict(headers).get(b"x-acs-action", b"").decode("latin-1")
         try:
             with self.metrics.running():
-                reply = await self._reply(scope, receive)
-            code, response = "200", JSONResponse(reply)
+                reply = await self._reply(scope, receive, action)
+            answered = StageClock("reply")
+            with answered.running():
+                code, response = "200", JSONResponse(reply)
+            self.metrics.spent(action, answered.spent)
             request_id = reply["RequestId"]
         except IceError as error:
             code, request_id = error.code, error.request_id
@@ -180,7 +184,7 @@ class _Endpoint:
         self.metrics.answered(action, code, started_s)
         await response(scope, receive, send)
 
-    async def _reply(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+    async def _reply(self, scope: Scope, receive: Receive, action: str) -> dict[str, Any]:
         path = scope["path"]
         if path != "/":
             text = "Specified api is not found, please check your url and method."
@@ -196,7 +200,7 @@ class _Endpoint:
             raise Throttled("Throttling.Api", "The service is busy.", RETRY_AFTER_MS)
         self._room -= 1
         call = asyncio.get_running_loop().run_in_executor(
-            self._pool, self._carry_out, scope["method"], path, query, scope["headers"], body
+            self._pool, self._carry_out, scope, body, action, time.perf_counter()
         )
         call.add_done_callback(self._make_room)
         done, _ = await asyncio.wait({call}, timeout=self._deadline_s)
@@ -211,15 +215,27 @@ class _Endpoint:
             call.exception()  # looked at, or it would be logged when nobody waited for it
 
     def _carry_out(
-        self, method: str, path: str, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+        self, scope: Scope, body: bytes, action: str, handed_over_s: float
     ) -> dict[str, Any]:
+        clock = StageClock()
+        waited = Spent(time.perf_counter() - handed_over_s, 0.0)
         try:
-            key, request = self._gate.admit(method, path, query, headers, body)
-            return self._service(key).call(request.action, request.parameters)
+            with clock.running():
+                with stage("gate"):
+                    key, request = self._gate.admit(
+                        scope["method"],
+                        scope["path"],
+                        scope["query_string"],
+                        scope["headers"],
+                        body,
+                    )
+                return self._service(key).call(request.action, request.parameters)
         except IceError:
             raise
         except Exception as error:
             raise translate(error, "") from error
+        finally:
+            self.metrics.spent(action, {"wait": waited, **clock.spent})
 
     def _service(self, key: AccessKey) -> Service:
         """Return what answers a key: it sees its account alone, and acts in its name."""

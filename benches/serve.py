@@ -3,7 +3,7 @@
     python -m benches.serve --faces 500000 --clients 8 --seconds 60 --workers 1
 
 Each client searches for portraits that a server on loopback has, under a token of its own each
-time, so that every picture is fetched, decoded and embedded; eight more change titles, 20 times
+time, so that every picture is fetched, decoded and embedded; as many more change titles, 20 times
 a second together. Clients, picture server and `facegrep serve` share the machine. Every answer is
 compared with what is known of the library, and every change is looked for at the end. Before
 that, one client alone, search by search. Where the time went is asked of the server. Prints
@@ -41,7 +41,6 @@ from benches.stages import OURS, THEIRS, Meter, Spent
 from facegrep.keys import AccessKey
 
 WRITES_PER_S: Final = 20
-_WRITERS: Final = 8
 
 
 @dataclass
@@ -110,7 +109,7 @@ def load(address: str, key: AccessKey, pictures: str, clients: int, seconds: flo
         at = time.monotonic()
         count = number
         while time.monotonic() < end:
-            count += _WRITERS
+            count += clients
             media_id, title = f"{count % 1000:09}", f"title {count}"
             body = json.dumps({"title": title})
             try:
@@ -119,11 +118,11 @@ def load(address: str, key: AccessKey, pictures: str, clients: int, seconds: flo
                 outcome.titles[media_id] = title
             except Exception as error:
                 outcome.errors.append(repr(error))
-            at += _WRITERS / WRITES_PER_S
+            at += clients / WRITES_PER_S
             time.sleep(max(at - time.monotonic(), 0))
 
     threads = [threading.Thread(target=searches, args=(number,)) for number in range(clients)]
-    threads += [threading.Thread(target=writes, args=(number,)) for number in range(_WRITERS)]
+    threads += [threading.Thread(target=writes, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:

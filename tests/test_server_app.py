@@ -96,7 +96,7 @@ def test_more_calls_than_can_wait_are_told_when_to_come_again(
         held.wait(30)
         raise OSError
 
-    app = create_app(engine, fetcher=slow, threads=1)
+    app = create_app(engine, fetcher=slow, threads=1, max_wait_s=30)
 
     async def load() -> list[tuple[int, dict[str, Any], dict[str, str]]]:
         calls = [
@@ -116,6 +116,39 @@ def test_more_calls_than_can_wait_are_told_when_to_come_again(
     for status, reply, headers in answers:
         assert status == 400
         assert ("x-acs-retry-after" in headers) == (reply["Code"] == "Throttling.Api")
+
+
+def test_a_call_that_waited_too_long_is_not_begun_and_the_next_is_served(
+    engine: facegrep.Engine, key: AccessKey
+) -> None:
+    held, begun = threading.Event(), []
+
+    def slow(url: str) -> bytes:
+        begun.append(url)
+        held.wait(30)
+        raise OSError
+
+    app = create_app(engine, fetcher=slow, threads=1, max_wait_s=0.2)
+
+    async def load() -> None:
+        first = asyncio.create_task(ask(app, key, "SearchMediaByFace", PICTURE))
+        while not begun:
+            await asyncio.sleep(0.01)
+        waiting = [
+            asyncio.create_task(ask(app, key, "SearchMediaByFace", PICTURE)) for _ in range(3)
+        ]
+        await asyncio.sleep(0.3)
+        assert not any(call.done() for call in waiting)
+        held.set()
+        assert (await first)[1]["Code"] == "InvalidParameter"
+        for call in waiting:
+            status, reply, headers = await call
+            assert (status, reply["Code"]) == (400, "Throttling.Api")
+            assert int(headers["x-acs-retry-after"]) > 0
+        assert (await ask(app, key, "ListSearchLib", {}))[0] == 200
+
+    asyncio.run(load())
+    assert len(begun) == 1
 
 
 def test_a_key_that_calls_too_often_is_told_when_to_come_again_and_others_are_not(

@@ -56,6 +56,11 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
 
     The first frame of an animation; 16-bit samples scaled to 8; transparency over white.
     """
+    with stage("decode"):
+        return _decoded(data, name)
+
+
+def _decoded(data: bytes, name: str) -> NDArray[np.uint8]:
     if not data:
         raise _refused(name, "empty")
     parser = _parser(data)
@@ -76,7 +81,7 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
         raise _refused(name, size_refusal(0, 0)) from error
     except Exception as error:  # whatever hostile bytes make a parser raise
         raise _refused(name, "damaged header") from error
-    with image, stage("decode"):
+    with image:
         check_size(*image.size, name)
         try:
             return _upright_rgb(image)

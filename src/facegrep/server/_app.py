@@ -38,6 +38,8 @@ MAX_QUERY_BYTES: Final = 1 << 20
 MAX_BODY_BYTES: Final = 64 << 10
 DEADLINE_S: Final = 9.0
 """The vendor's client stops listening after 10 s."""
+MAX_WAIT_S: Final = 0.7
+"""Within a second of an overload's end its last call is begun, and all but done."""
 RETRY_AFTER_MS: Final = 500
 
 _WAITING_PER_THREAD: Final = 4
@@ -53,6 +55,7 @@ def create_app(
     fetcher: Callable[[str], bytes] | None = None,
     threads: int | None = None,
     deadline_s: float = DEADLINE_S,
+    max_wait_s: float = MAX_WAIT_S,
     rate_limit_per_s: float | None = None,
     operations: bool = True,
 ) -> Starlette:
@@ -72,6 +75,10 @@ def create_app(
         Four times as many wait for them; more are refused at once, as Throttling.Api.
     deadline_s
         After so many seconds a caller is told that the call was not finished.
+    max_wait_s
+        A call that has waited longer than this for a thread is not begun but refused, too, as
+        Throttling.Api: so calls that are carried out do not wait longer, and who comes this long
+        after an overload does not wait for what is left of it.
     rate_limit_per_s
         How often a key may call this app; more is refused as Throttling.User.
     operations
@@ -97,7 +104,7 @@ def create_app(
     used.check_master_key()
     rate_limit = None if rate_limit_per_s is None else RateLimit(rate_limit_per_s)
     gate = Gate(used, lambda: time.time_ns() // 1_000_000, rate_limit)
-    endpoint = _Endpoint(engine, gate, fetcher, count, deadline_s)
+    endpoint = _Endpoint(engine, gate, fetcher, count, deadline_s, max_wait_s)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -143,12 +150,14 @@ class _Endpoint:
         fetcher: Callable[[str], bytes] | None,
         threads: int,
         deadline_s: float,
+        max_wait_s: float,
     ) -> None:
         self.metrics = Metrics()
         self._engine = engine
         self._gate = gate
         self._fetcher = fetcher
         self._deadline_s = deadline_s
+        self._max_wait_s = max_wait_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="facegrep-call")
         self._room = threads * (1 + _WAITING_PER_THREAD)
         self._services: dict[str, Service] = {}
@@ -197,7 +206,7 @@ class _Endpoint:
             raise _too_large(f"the query string has more than {MAX_QUERY_BYTES >> 20} MiB")
         body = await _read_body(receive)
         if self._room <= 0:
-            raise Throttled("Throttling.Api", "The service is busy.", RETRY_AFTER_MS)
+            raise _busy()
         self._room -= 1
         call = asyncio.get_running_loop().run_in_executor(
             self._pool, self._carry_out, scope, body, action, time.perf_counter()
@@ -220,6 +229,8 @@ class _Endpoint:
         clock = StageClock()
         waited = Spent(time.perf_counter() - handed_over_s, 0.0)
         try:
+            if waited.wall_s > self._max_wait_s:
+                raise _busy()
             with clock.running():
                 with stage("gate"):
                     key, request = self._gate.admit(
@@ -276,6 +287,10 @@ async def _read_body(receive: Receive) -> bytes:
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+def _busy() -> Throttled:
+    return Throttled("Throttling.Api", "The service is busy.", RETRY_AFTER_MS)
 
 
 def _too_large(reason: str) -> IceError:

@@ -35,7 +35,8 @@ OVERLOAD: Final = 10
 REFUSALS: Final = {"Throttling.Api", "Throttling.User", "ServiceUnAvailable"}
 RECOVERY_S: Final = 1.0
 _PERSON: Final = "macron"
-_ALONE: Final = 15
+_WARM: Final = 5
+_ALONE: Final = 20
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,8 @@ async def offer(
 
 
 async def measure(caller: Caller, seconds: float) -> Outcome:
+    for _ in range(_WARM):
+        await caller.search()
     alone = [await caller.search() for _ in range(_ALONE)]
     full = await closed_loop(caller.search, seconds)
     per_s = len(accepted(full)) / seconds

@@ -90,7 +90,8 @@ bench-check: .venv/.bench-check-tools  ## run each bench once, tiny
 	@$(QUIETLY) build/log/bench-check $(PY) -m benches.run --check
 	@tail -n 1 build/log/bench-check
 	@$(PY) -m benches.bulk 5000
-	@$(PY) -m benches.serve --faces 5000 --seconds 2 --clients 2
+	@$(PY) -m benches.serve --faces 5000 --seconds 2 --clients 2 --alone 10
+	@$(PY) -m benches.overload --faces 5000 --seconds 1
 
 clean:  ## remove .venv and build
 	rm -rf .venv build

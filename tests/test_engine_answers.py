@@ -288,6 +288,50 @@ def test_answers_are_bounded_in_bytes_and_the_oldest_go(
     assert engine.answers.get("lib", "too large") is None
 
 
+def test_what_processes_keep_side_by_side_stays_within_the_bound(
+    engine: facegrep.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(engine, 1)
+    monkeypatch.setattr(_answers, "_PROCESSES", 2)
+    with facegrep.open(tmp_path / "store") as other:
+        for one in (engine, other):
+            monkeypatch.setattr(one._shared.store.answers, "max_bytes", 100_000)
+        for number in range(400):  # 560 bytes each; five of one process between two looks
+            put((engine, other)[number % 7 > 2], f"t{number}")
+            with engine._shared.store.session.read() as connection:
+                (kept,) = connection.execute("SELECT sum(bytes) FROM answer").fetchone()
+            assert kept <= 100_000
+            assert kept > 90_000 or number < 180
+        assert engine.answers.get("lib", "t399") is not None
+
+
+def test_keeping_an_answer_takes_no_longer_the_more_are_kept(engine: facegrep.Engine) -> None:
+    fill(engine, 1)
+
+    def steps() -> int:
+        """How much SQLite does for the next fifty."""
+        with engine._shared.store.session.exclusive() as connection:
+            count = 0
+
+            def step() -> int:
+                nonlocal count
+                count += 1
+                return 0
+
+            connection.set_progress_handler(step, 10)
+        for number in range(50):
+            put(engine, f"{count} {number}")
+        with engine._shared.store.session.exclusive() as connection:
+            connection.set_progress_handler(None, 10)
+        return count
+
+    put(engine, "first")  # a process adds all up once
+    few = steps()
+    for number in range(500):
+        put(engine, f"t{number}")
+    assert steps() < 2 * few
+
+
 def test_a_readonly_engine_keeps_answers_in_memory(engine: facegrep.Engine, tmp_path: Path) -> None:
     ids = fill(engine, 5)
     before = (tmp_path / "store" / "session.db").read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from facegrep.keys import AccessKey, Keys
 from facegrep.server import create_app
 from facegrep.server._rate import RateLimit
 
+PORTRAITS = Path(__file__).parent / "data" / "portraits"
 PICTURE = {"PersonImageUrl": "https://pictures.example/slow", "FaceSearchToken": "t"}
 
 
@@ -70,6 +72,21 @@ async def ask(
     return sent[0]["status"], json.loads(body), headers
 
 
+async def get(app: Any, path: str) -> tuple[int, str]:
+    """Status and text of what operators ask for."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "root_path": ""}
+    await app(scope, receive, send)
+    return int(sent[0]["status"]), b"".join(m.get("body", b"") for m in sent[1:]).decode()
+
+
 def test_more_calls_than_can_wait_are_told_when_to_come_again(
     engine: facegrep.Engine, key: AccessKey
 ) -> None:
@@ -79,7 +96,7 @@ def test_more_calls_than_can_wait_are_told_when_to_come_again(
         held.wait(30)
         raise OSError
 
-    app = create_app(engine, fetcher=slow, threads=1)
+    app = create_app(engine, fetcher=slow, threads=1, max_wait_s=30)
 
     async def load() -> list[tuple[int, dict[str, Any], dict[str, str]]]:
         calls = [
@@ -99,6 +116,39 @@ def test_more_calls_than_can_wait_are_told_when_to_come_again(
     for status, reply, headers in answers:
         assert status == 400
         assert ("x-acs-retry-after" in headers) == (reply["Code"] == "Throttling.Api")
+
+
+def test_a_call_that_waited_too_long_is_not_begun_and_the_next_is_served(
+    engine: facegrep.Engine, key: AccessKey
+) -> None:
+    held, begun = threading.Event(), []
+
+    def slow(url: str) -> bytes:
+        begun.append(url)
+        held.wait(30)
+        raise OSError
+
+    app = create_app(engine, fetcher=slow, threads=1, max_wait_s=0.2)
+
+    async def load() -> None:
+        first = asyncio.create_task(ask(app, key, "SearchMediaByFace", PICTURE))
+        while not begun:
+            await asyncio.sleep(0.01)
+        waiting = [
+            asyncio.create_task(ask(app, key, "SearchMediaByFace", PICTURE)) for _ in range(3)
+        ]
+        await asyncio.sleep(0.3)
+        assert not any(call.done() for call in waiting)
+        held.set()
+        assert (await first)[1]["Code"] == "InvalidParameter"
+        for call in waiting:
+            status, reply, headers = await call
+            assert (status, reply["Code"]) == (400, "Throttling.Api")
+            assert int(headers["x-acs-retry-after"]) > 0
+        assert (await ask(app, key, "ListSearchLib", {}))[0] == 200
+
+    asyncio.run(load())
+    assert len(begun) == 1
 
 
 def test_a_key_that_calls_too_often_is_told_when_to_come_again_and_others_are_not(
@@ -181,27 +231,12 @@ def test_what_is_ours_is_logged_with_the_id_that_the_caller_gets_and_not_shown(
     assert key.secret not in caplog.text
 
 
-async def status_of(app: Any, path: str) -> int:
-    """What those who run a server are told."""
-    sent: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "root_path": ""}
-    await app(scope, receive, send)
-    return int(sent[0]["status"])
-
-
 def test_a_store_that_is_closed_is_not_ready(engine: facegrep.Engine) -> None:
     app = create_app(engine)
-    assert asyncio.run(status_of(app, "/readyz")) == 200
+    assert asyncio.run(get(app, "/readyz"))[0] == 200
     engine.close()
-    assert asyncio.run(status_of(app, "/readyz")) == 503
-    assert asyncio.run(status_of(app, "/healthz")) == 200
+    assert asyncio.run(get(app, "/readyz"))[0] == 503
+    assert asyncio.run(get(app, "/healthz"))[0] == 200
 
 
 def test_who_has_the_old_master_key_is_not_ready_once_secrets_are_sealed_with_another(
@@ -212,12 +247,42 @@ def test_who_has_the_old_master_key_is_not_ready_once_secrets_are_sealed_with_an
     app = create_app(engine, keys=old)
     assert asyncio.run(ask(app, key, "ListSearchLib", {}))[0] == 200
     old.reseal(bytes(range(32)))
-    assert asyncio.run(status_of(app, "/readyz")) == 503
+    assert asyncio.run(get(app, "/readyz"))[0] == 503
     status, reply, _ = asyncio.run(ask(app, key, "ListSearchLib", {}))
     assert (status, reply["Code"]) == (503, "ServiceUnAvailable")
     assert "master key" not in json.dumps(reply)
     assert asyncio.run(ask(app, unsealed, "ListSearchLib", {}))[0] == 200
     assert asyncio.run(ask(create_app(engine, keys=new), key, "ListSearchLib", {}))[0] == 200
+
+
+def stage_seconds(text: str, name: str) -> dict[str, float]:
+    """Sums by stage, of searches."""
+    label = r'action="SearchMediaByFace",stage="(\w+)"'
+    found = re.findall(rf"^{name}_sum{{{label}}} (\S+)$", text, re.MULTILINE)
+    return {stage: float(value) for stage, value in found}
+
+
+def test_operators_see_where_the_time_of_searches_goes(
+    engine: facegrep.Engine, key: AccessKey
+) -> None:
+    portrait = PORTRAITS / "Emmanuel_Macron" / "person_a_1.jpg"
+
+    def slow(_url: str) -> bytes:
+        time.sleep(0.3)
+        return portrait.read_bytes()
+
+    app = create_app(engine, fetcher=slow)
+    parameters = PICTURE | {"SearchLibName": "ims-default-search-lib"}
+    assert asyncio.run(ask(app, key, "SearchMediaByFace", parameters))[0] == 200
+    text = asyncio.run(get(app, "/metrics"))[1]
+    wall_s, cpu_s = (stage_seconds(text, f"facegrep_stage{kind}_seconds") for kind in ("", "_cpu"))
+    steps = ["wait", "gate", "fetch", "decode", "detect", "embed", "scan", "keep", "other", "reply"]
+    assert sorted(wall_s) == sorted(cpu_s) == sorted(steps)
+    assert wall_s["fetch"] >= 0.3
+    assert cpu_s["fetch"] < 0.3
+    assert min(cpu_s[name] for name in ("decode", "detect", "embed")) > 0
+    (whole_s,) = re.findall(r"facegrep_request_seconds_sum\S+ (\S+)\n", text)
+    assert 0.3 <= sum(wall_s.values()) <= float(whole_s)
 
 
 def test_a_readonly_engine_and_keys_that_do_not_open_are_refused_at_once(

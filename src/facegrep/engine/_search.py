@@ -15,6 +15,7 @@ from facegrep._errors import (
 from facegrep._index import _real_float32
 from facegrep._names import check_library_name, check_name
 from facegrep._result import Plan
+from facegrep._stages import stage
 from facegrep._where import compile_where
 from facegrep.engine._pages import cut_page
 from facegrep.engine._query import Query, entity_query, picture_query
@@ -157,7 +158,8 @@ class SearchOperations(EngineCore):
             added_ms = index.added_ms(found.keys if matching is None else matching)
             return _Found(now, found, required, reason, matching, added_ms)
 
-        found = self._shared.indexes.search(self._account, library, search)
+        with stage("scan"):
+            found = self._shared.indexes.search(self._account, library, search)
         now, core, plan = found.library, found.core, Plan(*found.core.plan)
         expected = None
         if calibration is not None and found.threshold is not None:

@@ -6,6 +6,7 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from facegrep._stages import stage
 from facegrep._where import canonical_where
 from facegrep.ice._context import Context, Reply
 from facegrep.ice._errors import denied
@@ -59,14 +60,15 @@ def _fresh_page(
         where=_where(request),
         recognised=request.entity_id,
     )
-    answers.put(
-        request.search_lib_name,
-        request.face_search_token,
-        _condition(request),
-        url_sha256,
-        result.embedding,
-        result,
-    )
+    with stage("keep"):
+        answers.put(
+            request.search_lib_name,
+            request.face_search_token,
+            _condition(request),
+            url_sha256,
+            result.embedding,
+            result,
+        )
     return result
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from facegrep._errors import InvalidArgumentError, PictureError
+from facegrep._stages import stage
 from facegrep.media import MAX_BYTES, open_below, read_below, read_data_url
 
 MAX_VIDEO_BYTES = 256 * 1024 * 1024
@@ -158,7 +159,8 @@ def _read_below(root: str, path: str) -> bytes:
 
 def _fetch(fetcher: Fetcher, url: str, max_bytes: int = MAX_BYTES) -> bytes:
     try:
-        data = fetcher(url)
+        with stage("fetch"):
+            data = fetcher(url)
     except PictureError:
         raise
     except Exception as error:

@@ -23,6 +23,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from facegrep._errors import PictureError
+from facegrep._stages import stage
 from facegrep.media._jpeg import Busywork, first_picture
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ def decode(data: bytes, name: str) -> NDArray[np.uint8]:
 
     The first frame of an animation; 16-bit samples scaled to 8; transparency over white.
     """
+    with stage("decode"):
+        return _decoded(data, name)
+
+
+def _decoded(data: bytes, name: str) -> NDArray[np.uint8]:
     if not data:
         raise _refused(name, "empty")
     parser = _parser(data)

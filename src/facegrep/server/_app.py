@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from facegrep._arguments import check_count
 from facegrep._errors import FacegrepError, InvalidArgumentError
+from facegrep._stages import Spent, StageClock, stage
 from facegrep.ice import IceError, Service
 from facegrep.ice._errors import printable, translate
 from facegrep.keys import Keys
@@ -37,6 +38,8 @@ MAX_QUERY_BYTES: Final = 1 << 20
 MAX_BODY_BYTES: Final = 64 << 10
 DEADLINE_S: Final = 9.0
 """The vendor's client stops listening after 10 s."""
+MAX_WAIT_S: Final = 0.7
+"""Within a second of an overload's end its last call is begun, and all but done."""
 RETRY_AFTER_MS: Final = 500
 
 _WAITING_PER_THREAD: Final = 4
@@ -52,6 +55,7 @@ def create_app(
     fetcher: Callable[[str], bytes] | None = None,
     threads: int | None = None,
     deadline_s: float = DEADLINE_S,
+    max_wait_s: float = MAX_WAIT_S,
     rate_limit_per_s: float | None = None,
     operations: bool = True,
 ) -> Starlette:
@@ -72,6 +76,10 @@ def create_app(
         Four times as many wait for them; more are refused at once, as Throttling.Api.
     deadline_s
         After so many seconds a caller is told that the call was not finished.
+    max_wait_s
+        A call that has waited longer than this for a thread is not begun but refused, too, as
+        Throttling.Api: so calls that are carried out do not wait longer, and who comes this long
+        after an overload does not wait for what is left of it.
     rate_limit_per_s
         How often a key may call this app; more is refused as Throttling.User.
     operations
@@ -97,7 +105,7 @@ def create_app(
     used.check_master_key()
     rate_limit = None if rate_limit_per_s is None else RateLimit(rate_limit_per_s)
     gate = Gate(used, lambda: time.time_ns() // 1_000_000, rate_limit)
-    endpoint = _Endpoint(engine, gate, fetcher, count, deadline_s)
+    endpoint = _Endpoint(engine, gate, fetcher, count, deadline_s, max_wait_s)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -143,12 +151,14 @@ class _Endpoint:
         fetcher: Callable[[str], bytes] | None,
         threads: int,
         deadline_s: float,
+        max_wait_s: float,
     ) -> None:
         self.metrics = Metrics()
         self._engine = engine
         self._gate = gate
         self._fetcher = fetcher
         self._deadline_s = deadline_s
+        self._max_wait_s = max_wait_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="facegrep-call")
         self._room = threads * (1 + _WAITING_PER_THREAD)
         self._services: dict[str, Service] = {}
@@ -167,8 +177,11 @@ class _Endpoint:
         action = dict(headers).get(b"x-acs-action", b"").decode("latin-1")
         try:
             with self.metrics.running():
-                reply = await self._reply(scope, receive)
-            code, response = "200", JSONResponse(reply)
+                reply = await self._reply(scope, receive, action)
+            answered = StageClock("reply")
+            with answered.running():
+                code, response = "200", JSONResponse(reply)
+            self.metrics.spent(action, answered.spent)
             request_id = reply["RequestId"]
         except IceError as error:
             code, request_id = error.code, error.request_id
@@ -181,7 +194,7 @@ class _Endpoint:
         self.metrics.answered(action, code, started_s)
         await response(scope, receive, send)
 
-    async def _reply(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+    async def _reply(self, scope: Scope, receive: Receive, action: str) -> dict[str, Any]:
         path = scope["path"]
         if path != "/":
             text = "Specified api is not found, please check your url and method."
@@ -194,10 +207,10 @@ class _Endpoint:
             raise _too_large(f"the query string has more than {MAX_QUERY_BYTES >> 20} MiB")
         body = await _read_body(receive)
         if self._room <= 0:
-            raise Throttled("Throttling.Api", "The service is busy.", RETRY_AFTER_MS)
+            raise _busy()
         self._room -= 1
         call = asyncio.get_running_loop().run_in_executor(
-            self._pool, self._carry_out, scope["method"], path, query, scope["headers"], body
+            self._pool, self._carry_out, scope, body, action, time.perf_counter()
         )
         call.add_done_callback(self._make_room)
         done, _ = await asyncio.wait({call}, timeout=self._deadline_s)
@@ -212,15 +225,29 @@ class _Endpoint:
             call.exception()  # looked at, or it would be logged when nobody waited for it
 
     def _carry_out(
-        self, method: str, path: str, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+        self, scope: Scope, body: bytes, action: str, handed_over_s: float
     ) -> dict[str, Any]:
+        clock = StageClock()
+        waited = Spent(time.perf_counter() - handed_over_s, 0.0)
         try:
-            key, request = self._gate.admit(method, path, query, headers, body)
-            return self._service(key).call(request.action, request.parameters)
+            if waited.wall_s > self._max_wait_s:
+                raise _busy()
+            with clock.running():
+                with stage("gate"):
+                    key, request = self._gate.admit(
+                        scope["method"],
+                        scope["path"],
+                        scope["query_string"],
+                        scope["headers"],
+                        body,
+                    )
+                return self._service(key).call(request.action, request.parameters)
         except IceError:
             raise
         except Exception as error:
             raise translate(error, "") from error
+        finally:
+            self.metrics.spent(action, {"wait": waited, **clock.spent})
 
     def _service(self, key: AccessKey) -> Service:
         """Return what answers a key: it sees its account alone, and acts in its name."""
@@ -261,6 +288,10 @@ async def _read_body(receive: Receive) -> bytes:
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+def _busy() -> Throttled:
+    return Throttled("Throttling.Api", "The service is busy.", RETRY_AFTER_MS)
 
 
 def _too_large(reason: str) -> IceError:

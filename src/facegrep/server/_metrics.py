@@ -1,10 +1,10 @@
-"""What a scraper of Prometheus sees: how many calls, how they ended, how long they took."""
+"""What a scraper of Prometheus sees: how many calls, how they ended, where their time went."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,10 +14,12 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Summary,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from facegrep._stages import Spent
 from facegrep.ice import ACTIONS
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -43,6 +45,18 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self._stages = Summary(
+            "facegrep_stage_seconds",
+            "Time of the stages of a call, by action; those of one call make up its request.",
+            ["action", "stage"],
+            registry=self._registry,
+        )
+        self._stages_cpu = Summary(
+            "facegrep_stage_cpu_seconds",
+            "Processor time of the stages of a call, by action; of its own thread alone.",
+            ["action", "stage"],
+            registry=self._registry,
+        )
         self._running = Gauge(
             "facegrep_requests_in_progress",
             "Calls that are waiting or being carried out.",
@@ -58,9 +72,16 @@ class Metrics:
 
     def answered(self, action: str, code: str, started_s: float) -> None:
         """Count an answer; `started_s` is of `time.perf_counter`."""
-        known = action if action in ACTIONS else "other"  # strangers make no labels
+        known = _known(action)
         self._requests.labels(known, code).inc()
         self._seconds.labels(known).observe(time.perf_counter() - started_s)
+
+    def spent(self, action: str, stages: Mapping[str, Spent]) -> None:
+        """Count where the time of a call went."""
+        known = _known(action)
+        for name, spent in stages.items():
+            self._stages.labels(known, name).observe(spent.wall_s)
+            self._stages_cpu.labels(known, name).observe(spent.cpu_s)
 
     def text(self) -> bytes:
         """Write them as Prometheus reads them."""
@@ -69,3 +90,7 @@ class Metrics:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             return generate_latest(registry)
         return generate_latest(self._registry)
+
+
+def _known(action: str) -> str:
+    return action if action in ACTIONS else "other"  # strangers make no labels

@@ -28,6 +28,7 @@ from facegrep._errors import FacegrepError, InvalidArgumentError
 from facegrep.engine import open as open_engine
 from facegrep.fetch import PictureFetcher
 from facegrep.keys import Keys, master_key_from_environment
+from facegrep.server._connection import TimedConnection
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -187,7 +188,7 @@ def _work(settings: Settings, sockets: list[socket.socket], on_ready: Callable[[
             app = _by_port(app, sockets[1].getsockname()[1])
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=TimedConnection,
             ws="none",
             h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
             timeout_keep_alive=_KEEP_ALIVE_S,

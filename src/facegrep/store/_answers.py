@@ -5,6 +5,7 @@ A file and a lock of its own, so that a search never waits for a bulk insert.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -32,6 +33,11 @@ LIFETIME_S: Final = 24 * 3600
 MAX_BYTES: Final = 256 << 20
 _ROW_OVERHEAD_BYTES: Final = 512
 """About what a row takes besides its blobs; so tiny answers are bounded in number, too."""
+# To add up what all answers take is a walk over them, 20 ms for 256 MiB of small ones, under the
+# lock that every call of a server needs. So room is made for more than the one that needs it, and
+# nobody looks again before a share of that is used up that as many processes may use at once.
+_ROOM: Final = 1 / 16
+_PROCESSES: Final = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +119,7 @@ class AnswerStore:
         self._database = database
         self.lifetime_s = lifetime_s
         self.max_bytes = max_bytes
+        self._unseen_bytes: float = math.inf  # kept by this process since it last added all up
 
     def put(self, account: str, token: str, url_sha256: bytes, kept: KeptAnswer) -> None:
         """Keep an answer in place of any earlier one of that token.
@@ -128,38 +135,47 @@ class AnswerStore:
             np.ascontiguousarray(answer.faces, dtype="<i4").tobytes(),
             b"" if answer.added_ms is None else answer.added_ms.astype("<i8").tobytes(),
         )
-        size = sum(map(len, blobs)) + _ROW_OVERHEAD_BYTES
-        with self._database.write() as transaction:
-            connection = transaction.connection
-            _ = transaction.seq
-            self._forget_expired(connection, created_ms)
-            connection.execute(
-                "DELETE FROM answer WHERE account = ? AND library_id = ? AND token = ?",
-                (account, answer.library_id, token),
-            )
-            # Oldest first, until what is left and this one fit.
+        row = AnswerRow(
+            account,
+            answer.library_id,
+            token,
+            created_ms,
+            created_ms + round(self.lifetime_s * 1000),
+            sum(map(len, blobs)) + _ROW_OVERHEAD_BYTES,
+            kept.condition,
+            url_sha256,
+            kept.threshold,
+            answer.seq,
+            answer.total,
+            *blobs,
+        )
+        try:
+            with self._database.write() as transaction:
+                _ = transaction.seq
+                self._replace(transaction.connection, row)
+        except BaseException:  # nothing was forgotten, or that is not known
+            self._unseen_bytes = math.inf
+            raise
+
+    def _replace(self, connection: sqlite3.Connection, row: AnswerRow) -> None:
+        # By the index of age: all live alike, so no younger one is over.
+        oldest_ms = row.created_ms - round(self.lifetime_s * 1000)
+        self._forget_expired(connection, row.created_ms, " AND created_ms <= ?", oldest_ms)
+        connection.execute(
+            "DELETE FROM answer WHERE account = ? AND library_id = ? AND token = ?",
+            (row.account, row.library_id, row.token),
+        )
+        self._unseen_bytes += row.size_bytes
+        if self._unseen_bytes > self.max_bytes * _ROOM / _PROCESSES:
+            # Oldest first, until what is left and this one leave room.
             connection.execute(
                 "DELETE FROM answer WHERE rowid IN (SELECT rowid FROM (SELECT rowid,"
                 " sum(bytes) OVER (ORDER BY created_ms DESC, rowid DESC) AS so_far FROM answer)"
                 " WHERE so_far > ?)",
-                (self.max_bytes - size,),
+                (self.max_bytes * (1 - _ROOM) - row.size_bytes,),
             )
-            if size > self.max_bytes:
-                return
-            row = AnswerRow(
-                account,
-                answer.library_id,
-                token,
-                created_ms,
-                created_ms + round(self.lifetime_s * 1000),
-                size,
-                kept.condition,
-                url_sha256,
-                kept.threshold,
-                answer.seq,
-                answer.total,
-                *blobs,
-            )
+            self._unseen_bytes = 0
+        if row.size_bytes <= self.max_bytes:
             connection.execute(_INSERT, with_checksum(row))
 
     def get(self, account: str, library_id: int, token: str) -> KeptAnswer | None:
@@ -211,10 +227,12 @@ class AnswerStore:
                 self._forget_expired(transaction.connection, now_ms())
                 want_scrub(transaction)
 
-    def _forget_expired(self, connection: sqlite3.Connection, now: int) -> None:
-        query = "SELECT rowid, * FROM answer WHERE expires_ms <= ?"
+    def _forget_expired(
+        self, connection: sqlite3.Connection, now: int, among: str = "", *bounds: int
+    ) -> None:
+        query = f"SELECT rowid, * FROM answer WHERE expires_ms <= ?{among}"
         expired = []
-        for rowid, *values in connection.execute(query, (now,)):
+        for rowid, *values in connection.execute(query, (now, *bounds)):
             try:
                 _checked(tuple(values))
             except StoreCorrupt:  # perhaps in this very time: `get` says so while it could live

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facegrep._errors import InvalidArgumentError, ModelError
+from facegrep._stages import stage
 from facegrep.vision._align import align
 from facegrep.vision._detector import Detector
 from facegrep.vision._embedder import Embedder
@@ -133,12 +134,14 @@ class FaceAnalyzer:
         InvalidArgumentError
             A picture has another dtype or shape.
         """
-        detections = self.detect(pictures)
-        crops = self._map(
-            lambda pair: [align(pair[0], face.landmarks, self._crop) for face in pair[1].faces],
-            list(zip(pictures, detections, strict=True)),
-        )
-        embeddings, valid = self._embed([crop for some in crops for crop in some])
+        with stage("detect"):
+            detections = self.detect(pictures)
+        with stage("embed"):
+            crops = self._map(
+                lambda pair: [align(pair[0], face.landmarks, self._crop) for face in pair[1].faces],
+                list(zip(pictures, detections, strict=True)),
+            )
+            embeddings, valid = self._embed([crop for some in crops for crop in some])
         analyses, row = [], 0
         for found, cut in zip(detections, crops, strict=True):
             faces, refused = [], list(found.refused)

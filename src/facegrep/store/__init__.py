@@ -17,6 +17,7 @@ from facegrep.store._changes import (
     read_asset_codes,
     read_changed_assets,
     read_tombstones,
+    require_numbers,
 )
 from facegrep.store._clock import now_ms
 from facegrep.store._compact import MIN_DEAD_SHARE, Rewritten
@@ -134,6 +135,7 @@ __all__ = [
     "read_store",
     "read_told",
     "read_tombstones",
+    "require_numbers",
     "read_video",
     "read_video_facts",
     "require_entity",

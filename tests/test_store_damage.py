@@ -194,7 +194,7 @@ def test_a_library_row_with_a_right_checksum_takes_no_memory_for_what_it_claims(
 ) -> None:
     rewrite_library(store, "big", "next_ordinal", claimed)
     with facegrep.open(store, readonly=True) as engine:
-        with pytest.raises(facegrep.StoreCorrupt, match="'big'.*contradict"):
+        with pytest.raises(facegrep.StoreCorrupt, match=r"'big'.*contradict"):
             engine.search("big", vector=np.ones(DIM))
         assert engine.search("other", vector=np.ones(DIM)).total == 10
 

@@ -24,6 +24,7 @@ Bytes saved(const Shape& shape) {
   std::mt19937 rng(7);
   FaceIndex index(shape.dim);
   std::vector<std::string> ids;
+  ids.reserve(shape.assets);
   for (std::size_t asset = 0; asset < shape.assets; ++asset) {
     ids.push_back((asset % 5 == 4 ? "\xE2\x82\xAC " : "id ") + std::to_string(asset));
   }

@@ -19,7 +19,7 @@ ifeq ($(CI),true)
   STRICT_PIP := -Ccmake.define.FACEGREP_WERROR=ON
 endif
 
-.PHONY: help setup demo test native-test native-test-arm64 lint asan bench bench-check clean
+.PHONY: help setup demo test native-test native-test-arm64 lint asan fuzz bench bench-check clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 19
@@ -82,6 +82,17 @@ asan: .venv/.installed  ## the native tests and those of FaceIndex under ASan an
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	  $(ASAN)/venv/bin/python -m pytest --capture=sys -p no:cacheprovider $(ASAN_TESTS)
 
+# SEED=N repeats the choices of an earlier run, TARGETS="picture store" leaves out the others. Of a find the reproducer is
+# printed, and the exit status is 1.
+SECONDS := 20
+JOBS := 2
+fuzz: .venv/.fuzz-tools  ## fuzz what reads bytes from outside (SECONDS=20 a target, JOBS=2 at a time)
+	@if command -v clang++ >/dev/null; then \
+	  $(WITH_TOOLS) $(QUIETLY) build/log/fuzz-configure cmake --preset fuzz && \
+	  $(WITH_TOOLS) $(QUIETLY) build/log/fuzz-build cmake --build --preset fuzz; \
+	else echo 'clang is absent: nothing native is fuzzed (Debian: clang libclang-rt-dev)'; fi
+	@$(PY) -m tests.fuzz --seconds $(SECONDS) --jobs $(JOBS) $(if $(SEED),--seed $(SEED)) $(TARGETS)
+
 # PART="128-1m 512-1m" measures these anew; without it, what was not measured yet. ISA=avx2 forces a tier.
 bench: .venv/.bench-tools  ## measure against other engines, write benches/report.md (about an hour; PART=..., ISA=...)
 	@$(PY) -m benches.run $(PART) $(if $(ISA),--isa $(ISA))
@@ -116,6 +127,12 @@ clean:  ## remove .venv and build
 
 .venv/.bench-check-tools: .venv/.installed pyproject.toml
 	@$(QUIETLY) build/log/bench-check-tools $(PY) -m pip install --group bench-check
+	@touch $@
+
+.venv/.fuzz-tools: .venv/.installed pyproject.toml
+	@$(QUIETLY) build/log/fuzz-tools $(PY) -m pip install --only-binary atheris --group fuzz || \
+	  { echo 'atheris is absent: it has no wheel for this Python, and only what is native is fuzzed'; \
+	    $(QUIETLY) build/log/coverage-tool $(PY) -m pip install 'coverage>=7.6'; }
 	@touch $@
 
 .venv/.lint-tools: .venv/.installed pyproject.toml

@@ -114,3 +114,13 @@ def test_pairs_that_have_no_score_are_refused() -> None:
         _core.scores(np.ones((2, 4), dtype=np.float32), code)
     with pytest.raises(facegrep.InvalidArgumentError, match="columns"):
         _core.scores(query, np.ones((1, 5), dtype=np.int8))
+
+
+@pytest.mark.parametrize("large", [2**21, 2**40, 2**63 - 1])
+def test_a_key_of_any_size_takes_no_memory_of_its_size(large: int) -> None:
+    # The engine counts up; a saved index that somebody made up need not.
+    core = index_of(5, [3, large, -1, 0, large - 1])
+    among = np.array([large, 0, 7, 7, -1, -(2**63)], dtype=np.int64)
+    (found,) = core.search(np.ones((1, DIM), dtype=np.float32), -1.0, 10, 0, [], 0, among)
+    assert sorted(found.keys.tolist()) == [0, large]
+    assert sorted(core.keys([], among)) == [0, large]

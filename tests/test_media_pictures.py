@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from facegrep.media import MAX_SIDE, Picture, read_picture
+from facegrep.media import MAX_SIDE, Picture, kind_of, read_picture
 
 MACRON = Path(__file__).parent / "data" / "portraits" / "Emmanuel_Macron" / "person_a_1.jpg"
 
@@ -220,3 +220,16 @@ def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
+
+
+def test_a_gif_is_a_picture_whatever_byte_comes_where_a_transport_stream_repeats_its_own() -> None:
+    # Both begin with a G, and a packet is 188 bytes: of the GIFs with many colours one in 256 has
+    # another there. The 59th colour is asked for here.
+    image = Image.new("P", (16, 16))
+    image.putpalette(bytes(range(1, 256)) * 3)
+    image.putdata(list(range(256)))
+    gif = bytearray(encoded(image, "GIF"))
+    for byte in (0, ord("G")):
+        gif[188] = byte
+        assert kind_of(bytes(gif)) == "image"
+        assert read_picture(bytes(gif)).width == 16

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import facegrep
+from facegrep.store._checksum import checksum
 from facegrep.store._segments import HEADER_BYTES
 
 DIM = 16
@@ -185,6 +186,28 @@ def test_a_library_row_that_lies_is_an_error(store: Path, statement: str) -> Non
         with pytest.raises(facegrep.StoreCorrupt, match="'big'"):
             engine.search("big", vector=np.ones(DIM))
         assert engine.search("other", vector=np.ones(DIM)).total == 10
+
+
+@pytest.mark.parametrize("claimed", [1 << 31, 1 << 40, (1 << 63) - 1])
+def test_a_library_row_with_a_right_checksum_takes_no_memory_for_what_it_claims(
+    store: Path, claimed: int
+) -> None:
+    rewrite_library(store, "big", "next_ordinal", claimed)
+    with facegrep.open(store, readonly=True) as engine:
+        with pytest.raises(facegrep.StoreCorrupt, match=r"'big'.*contradict"):
+            engine.search("big", vector=np.ones(DIM))
+        assert engine.search("other", vector=np.ones(DIM)).total == 10
+
+
+def rewrite_library(store: Path, name: str, column: str, value: object) -> None:
+    """Change a library's row as somebody would who knows the checksum."""
+    connection = sqlite3.connect(store / "catalog.db")
+    connection.execute(f"UPDATE library SET {column} = ? WHERE name = ?", (value, name))
+    row = connection.execute("SELECT * FROM library WHERE name = ?", (name,)).fetchone()
+    update = "UPDATE library SET checksum = ? WHERE name = ?"
+    connection.execute(update, (checksum(row[:-1]), name))
+    connection.commit()
+    connection.close()
 
 
 def damage_pages(data: bytearray, chance: random.Random) -> None:

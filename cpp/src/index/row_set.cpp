@@ -64,18 +64,31 @@ std::string key_of(const Filter& filter) {
 }
 
 // Clears the bits of the assets whose keys are not given. Keys are numbers that the caller counts
-// up, so a bit for each up to the largest is little: 200 of 1M assets in 1.5 ms.
+// up, so a bit for each up to the largest is little: 200 of 1M assets in 1.5 ms. But a saved index
+// that somebody made up has whatever keys he likes: beyond so many bits an asset they are sought.
 void keep_keys(const std::vector<std::int64_t>& wanted, const Library& library, Bitmap& assets) {
+  constexpr std::size_t kMostBitsAnAsset = 64;
+  constexpr std::size_t kAlwaysBits = 1 << 20;
   std::int64_t largest = 0;
   for (const std::int64_t key : library.keys) largest = std::max(largest, key);
-  Bitmap is_wanted(words_for(static_cast<std::size_t>(largest) + 1));
+  const auto keep = [&](const auto& is_wanted) {
+    for (std::size_t asset = 0; asset < library.assets(); ++asset) {
+      if (!is_wanted(library.keys[asset])) clear(assets, asset);
+    }
+  };
+  if (static_cast<std::size_t>(largest) >= kAlwaysBits + kMostBitsAnAsset * library.assets()) {
+    std::vector<std::int64_t> sorted = wanted;
+    std::sort(sorted.begin(), sorted.end());
+    keep([&](std::int64_t key) {
+      return key >= 0 && std::binary_search(sorted.begin(), sorted.end(), key);
+    });
+    return;
+  }
+  Bitmap bits(words_for(static_cast<std::size_t>(largest) + 1));
   for (const std::int64_t key : wanted) {
-    if (key >= 0 && key <= largest) set(is_wanted, static_cast<std::size_t>(key));
+    if (key >= 0 && key <= largest) set(bits, static_cast<std::size_t>(key));
   }
-  for (std::size_t asset = 0; asset < library.assets(); ++asset) {
-    const std::int64_t key = library.keys[asset];
-    if (key < 0 || !test(is_wanted, static_cast<std::size_t>(key))) clear(assets, asset);
-  }
+  keep([&](std::int64_t key) { return key >= 0 && test(bits, static_cast<std::size_t>(key)); });
 }
 
 // Makes `block` the last one of an ascending list. A gap of up to `gap` blocks is filled.

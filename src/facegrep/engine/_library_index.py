@@ -13,7 +13,7 @@ from facegrep._index import FaceIndex
 from facegrep.engine._expiry import Expiry
 from facegrep.engine._recognised import RecognisedAssets
 from facegrep.engine._turns import ReadersOrWriter
-from facegrep.store import now_ms, read_changed_assets, read_tombstones
+from facegrep.store import now_ms, read_changed_assets, read_tombstones, require_numbers
 
 if TYPE_CHECKING:
     import contextlib
@@ -190,6 +190,7 @@ class LibraryIndex:
 
     def _apply(self, connection: sqlite3.Connection, folder: Path, library: LibraryRow) -> None:
         if library.next_ordinal > len(self._hashes):
+            require_numbers(connection, library)
             more = np.zeros(library.next_ordinal + library.next_ordinal // 8, dtype=np.uint64)
             more[: len(self._hashes)] = self._hashes
             self._hashes = more

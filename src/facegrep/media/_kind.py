@@ -64,6 +64,10 @@ def _head_of(path: str) -> bytes:
 
 
 def _is_video(head: bytes) -> bool:
+    # A GIF begins with the byte of a transport stream. Of a BMP only two bytes tell, and they may
+    # be the size of a box.
+    if is_picture(head) and not head.startswith(b"BM"):
+        return False
     if head[4:8] in _BOXES:
         return head[8:12] not in _PICTURE_BRANDS or head[4:8] != b"ftyp"
     if head[:4] == b"RIFF":

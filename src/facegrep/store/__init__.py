@@ -17,6 +17,7 @@ from facegrep.store._changes import (
     read_asset_codes,
     read_changed_assets,
     read_tombstones,
+    require_numbers,
 )
 from facegrep.store._clock import now_ms
 from facegrep.store._compact import MIN_DEAD_SHARE, Rewritten
@@ -141,6 +142,7 @@ __all__ = [
     "read_video",
     "read_video_facts",
     "require_entity",
+    "require_numbers",
     "running_libraries",
     "same_library",
     "unpack_faces",

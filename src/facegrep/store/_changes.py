@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from facegrep.store._libraries import LibraryRow
     from facegrep.store._segments import Segment
 
+_ROW_BYTES_MIN: Final = 8
+
 _BATCH: Final = 8192
 """Assets a batch: enough to forget the cost of a query, few enough to hold no memory."""
 
@@ -60,6 +62,23 @@ class ChangedAssets:
     hashes: NDArray[np.uint64]
     added_ms: NDArray[np.int64]
     face_data: list[bytes | None]
+
+
+def require_numbers(connection: sqlite3.Connection, library: LibraryRow) -> None:
+    """Refuse a library that gave more numbers than its file has rows, before memory is taken.
+
+    Every number is that of an asset or of a tombstone, whose row takes more than 8 bytes.
+
+    Raises
+    ------
+    StoreCorrupt
+        Somebody made up the library's row.
+    """
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    if library.next_ordinal > pages * page_bytes // _ROW_BYTES_MIN:
+        what = f"{library.next_ordinal} assets so far, in {pages * page_bytes} bytes"
+        raise _contradiction(library, ValueError(what))
 
 
 def count_changes(connection: sqlite3.Connection, library: LibraryRow, after_seq: int) -> int:

@@ -1,0 +1,1 @@
+"""Fuzz targets: any bytes, and what must hold of them (README.md)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.tracked import store_of
-from tests.video_maker import MACRON, MACRON_LATER
+from tests.video_maker import MACRON, MACRON_LATER, Actor, Scene, film, still
 
 import facegrep
 
@@ -20,6 +20,23 @@ def engine(tmp_path: Path) -> Iterator[facegrep.Engine]:
     with facegrep.open(tmp_path / "store", device="cpu") as opened:
         opened.create_library("lib")
         yield opened
+
+
+def test_a_path_that_came_from_elsewhere_is_analysed_from_the_path(
+    engine: facegrep.Engine, tmp_path: Path
+) -> None:
+    pytest.importorskip("av", reason="PyAV (facegrep[video]) is not installed")
+    clip = tmp_path / "clip.mp4"
+    scene = Scene(1.0, [Actor(MACRON, still())], 1)
+    clip.write_bytes(film(scene, width=320, height=180))
+    for source in (clip, MACRON):
+        origin = f"https://there.example/{source.name}"
+        engine.submit("lib", media_id=source.name, source=source, origin=origin)
+    assert engine.wait_for_jobs(timeout_s=WAIT_S)
+    assert sorted(engine.search("lib", MACRON_LATER).media_ids) == sorted([clip.name, MACRON.name])
+    assert engine.get("lib", "clip.mp4").source == "https://there.example/clip.mp4"
+    with pytest.raises(facegrep.PictureError, match="no such file"):
+        engine.submit("lib", media_id="n", source=tmp_path / "none.jpg", origin="https://a.example")
 
 
 def test_the_content_of_one_asset_at_a_time_is_in_memory(engine: facegrep.Engine) -> None:

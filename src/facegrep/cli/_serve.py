@@ -32,7 +32,7 @@ def serve(
         ),
     ] = None,
     allow_http: Annotated[
-        bool, typer.Option("--allow-http", help="Fetch pictures of http: URLs, too.")
+        bool, typer.Option("--allow-http", help="Fetch http: URLs, too.")
     ] = False,
     allow_fetch: Annotated[
         list[str] | None,
@@ -80,8 +80,8 @@ def serve(
     Prints one line with the address when it is ready. Stops on SIGTERM or Ctrl-C, once calls that
     are under way have been answered. Keys are made with `facegrep keys create`; if their secrets
     are encrypted, FACEGREP_MASTER_KEY or FACEGREP_MASTER_KEY_FILE must be set as it was then.
-    Pictures of https: URLs are fetched from public addresses, those of file: URLs never. It speaks
-    plain HTTP: put what speaks TLS in front of it.
+    Pictures and videos of https: URLs are fetched from public addresses, those of file: URLs never.
+    It speaks plain HTTP: put what speaks TLS in front of it.
     """
     import logging
 

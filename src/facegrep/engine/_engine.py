@@ -195,7 +195,7 @@ class Engine(
         """Close. What was acknowledged is durable with or without it. Closing again does nothing.
 
         An analysis in the background is broken off, pictures within seconds, a video at its next
-        frame; the next that opens the store takes it up.
+        frame, and so is what is being fetched; the next that opens the store takes it up.
 
         Saves the index of a library of which much is new, an eighth and 16,384 faces or more, so
         that the next process opens it fast: 3 s at 500,000 faces that were added and not searched.

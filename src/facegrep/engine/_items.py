@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ from facegrep._names import (
 )
 from facegrep.engine._results import StoredFace
 from facegrep.engine._videos import VideoContent
-from facegrep.media import MAX_BYTES, begins_as_picture, kind_of, read_picture
+from facegrep.media import MAX_BYTES, begins_as_picture, kind_of, read_path, read_picture
 from facegrep.store import FACE_VALUES, Columns, Faces, Job, NewAsset, now_ms
 from facegrep.vision import Box
 
@@ -210,11 +211,11 @@ def read_video_item(checked: CheckedItem, *, analysed: bool) -> ReadVideo:
     require_no_picture(checked.source)
     video = VideoContent.read(checked.source)
     pending = None
-    if not analysed and isinstance(video.source, bytes):
-        if len(video.source) > _KEPT_BYTES_MAX:
+    if not analysed and (isinstance(video.source, bytes) or _is_elsewhere_later(checked)):
+        if video.size > _KEPT_BYTES_MAX:
             reason = f"more than {_KEPT_BYTES_MAX >> 20} MiB to keep until it is analysed"
-            raise VideoError(f"{reason}; give its path", reason=reason)
-        pending = video.source, False
+            raise VideoError(f"{reason}; give its path, without a URL as origin", reason=reason)
+        pending = video.content(), False
     return ReadVideo(checked, video, pending)
 
 
@@ -229,9 +230,16 @@ def read_item(checked: CheckedItem, *, analysed: bool) -> ReadItem:
     source = checked.source
     if not analysed and callable(getattr(source, "read", None)):
         source = _read_whole(source)
+    elif not analysed and isinstance(source, (str, os.PathLike)) and _is_elsewhere_later(checked):
+        source = read_path(os.fsdecode(source))
     picture = read_picture(source)  # type: ignore[arg-type]  # None: which it refuses
     pending = None if analysed or picture.source is not None else _pending(source)
     return ReadItem(checked, picture, pending)
+
+
+def _is_elsewhere_later(checked: CheckedItem) -> bool:
+    """Whether what is kept of where it is does not lead to what is given now."""
+    return checked.origin is not None and not checked.origin.startswith("/")
 
 
 def read_pending(content: bytes, *, is_array: bool) -> Picture:

@@ -77,7 +77,8 @@ class JobOperations(IngestOperations):
         erased asset's job ends with it.
 
         Bytes and arrays are kept in the store until then, and go as erased assets do; of a path
-        only the path. A picture is decoded before this returns, a video only hashed.
+        only the path, unless its origin is a URL. A picture is decoded before this returns, a video
+        only hashed.
 
         A video may be behind a URL. The engine's fetcher looks at its beginning before this
         returns, and gets it later; until it is analysed it lies in a file of the store, which is

@@ -39,12 +39,32 @@ class VideoContent:
         32 bytes.
     path
         Absolute; ``None`` for bytes, and for a path that is no text: no store can keep it.
+    size
+        In bytes.
     """
 
     source: str | bytes = field(repr=False)
     sha256: bytes
     path: str | None
+    size: int
     _stamp: tuple[int, ...] | None
+
+    def content(self) -> bytes:
+        """Return the bytes.
+
+        Raises
+        ------
+        VideoError
+            They cannot be read any more.
+        """
+        if isinstance(self.source, bytes):
+            return self.source
+        file, name = open_source(self.source)
+        with file:
+            try:
+                return file.read()
+            except OSError as error:
+                raise _not_read(name, error) from error
 
     @staticmethod
     def read(source: object) -> VideoContent:
@@ -59,18 +79,16 @@ class VideoContent:
         with file:
             try:
                 stamp = None if isinstance(source, _BYTES) else _stamp_of(os.fstat(file.fileno()))
-                digest = hashlib.sha256()
+                digest, size = hashlib.sha256(), 0
                 while part := file.read(_HASHED_BYTES):
                     digest.update(part)
+                    size += len(part)
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                raise VideoError(
-                    f"cannot read the video {name}: {reason}", reason=reason
-                ) from error
+                raise _not_read(name, error) from error
         if isinstance(source, _BYTES):
-            return VideoContent(bytes(source), digest.digest(), None, None)
+            return VideoContent(bytes(source), digest.digest(), None, size, None)
         path = os.fsdecode(source)  # type: ignore[arg-type]  # open_source takes nothing else
-        return VideoContent(path, digest.digest(), _absolute(path), stamp)
+        return VideoContent(path, digest.digest(), _absolute(path), size, stamp)
 
     def analyse(
         self, analyzer: FaceAnalyzer, progress: Callable[[VideoProgress], None] | None = None
@@ -141,6 +159,11 @@ def _samples(times_ms: NDArray[np.int64], boxes: NDArray[np.int32]) -> NDArray[n
 
 
 _BYTES: Final = (bytes, bytearray, memoryview)
+
+
+def _not_read(name: str, error: OSError) -> VideoError:
+    reason = (error.strerror or str(error)).lower()
+    return VideoError(f"cannot read the video {name}: {reason}", reason=reason)
 
 
 def _stamp_of(status: os.stat_result) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from facegrep.media._data_url import MAX_DATA_URL_BYTES, read_data_url
 from facegrep.media._decode import FORMATS, MAX_PIXELS, MAX_SIDE
 from facegrep.media._kind import begins_as_picture, kind_of
 from facegrep.media._picture import Picture, read_picture
-from facegrep.media._source import MAX_BYTES
+from facegrep.media._source import MAX_BYTES, read_path
 
 __all__ = [
     "FORMATS",
@@ -21,5 +21,6 @@ __all__ = [
     "open_below",
     "read_below",
     "read_data_url",
+    "read_path",
     "read_picture",
 ]

@@ -30,13 +30,12 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 from tests.faults import clock, worker
-from tests.faults.films import add_films, film_of
+from tests.faults.films import add_films, begin_to_fetch, film_of
 from tests.faults.report import Outcome, main
 from tests.faults.world import Asset
 
 import facegrep
 from facegrep import _core
-from facegrep.store import Columns, Job, NewAsset, find_media, now_ms
 
 PEOPLE: Final = "people"
 WAITING: Final = "waiting"
@@ -276,7 +275,7 @@ def _add(engine: facegrep.Engine, case: Case, victims: Iterable[Victim]) -> None
     if case.waiting:
         for victim in victims:
             if victim.is_fetched:
-                _begin_to_fetch(engine, victim)
+                begin_to_fetch(engine, WAITING, victim.media_id, victim.picture)
                 continue
             engine.add(WAITING, media_id=victim.media_id, source=victim.picture, title="a title")
         return
@@ -287,27 +286,6 @@ def _add(engine: facegrep.Engine, case: Case, victims: Iterable[Victim]) -> None
     if rows:
         ids, vectors = zip(*rows, strict=True)
         engine.add_vectors(PEOPLE, ids, np.array(vectors))
-
-
-def _begin_to_fetch(engine: facegrep.Engine, victim: Victim) -> None:
-    """Store a video behind a URL, and a part of it in a file that stays open; needs no model."""
-    moment_ms = now_ms()
-    asset = NewAsset(
-        media_id=victim.media_id,
-        columns=Columns("video", None, None, None, None),
-        utc_create_ms=moment_ms,
-        utc_was_given=False,
-        content_sha256=b"",
-        title="a title",
-        source=f"https://videos.example/{victim.media_id}",
-        job=Job("Running", moment_ms),
-    )
-    store, library = engine._shared.store, engine._find(WAITING)
-    store.add(library, [asset], stop_at_conflict=True)
-    with store.catalog.read() as connection:
-        row = find_media(connection, library, victim.media_id)
-    assert row is not None
-    store.fetched.create(library.id, row.ordinal).write(victim.picture)
 
 
 def _do_erase(engine: facegrep.Engine, case: Case) -> Any:

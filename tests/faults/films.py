@@ -11,7 +11,7 @@ from tests.faults.world import Asset, code_of, vector_of
 from tests.tracked import Vectors, track, video_faces, video_of
 
 import facegrep
-from facegrep.store import Columns, Job, NewAsset, Video, now_ms
+from facegrep.store import Columns, Job, NewAsset, Video, find_media, now_ms
 
 _TRACK_MS = 1500
 
@@ -49,6 +49,27 @@ def add_films(engine: facegrep.Engine, library: str, films: Sequence[tuple[Asset
     ]
     store = engine._shared.store
     return store.add(engine._find(library), rows, stop_at_conflict=True, action="film")
+
+
+def begin_to_fetch(engine: facegrep.Engine, library: str, media_id: str, part: bytes) -> None:
+    """Store a video behind a URL, and a part of it in a file that stays open; needs no model."""
+    moment_ms = now_ms()
+    asset = NewAsset(
+        media_id=media_id,
+        columns=Columns("video", None, None, None, None),
+        utc_create_ms=moment_ms,
+        utc_was_given=False,
+        content_sha256=b"",
+        title="a title",
+        source=f"https://videos.example/{media_id}",
+        job=Job("Running", moment_ms),
+    )
+    store, row = engine._shared.store, engine._find(library)
+    store.add(row, [asset], stop_at_conflict=True)
+    with store.catalog.read() as connection:
+        stored = find_media(connection, row, media_id)
+    assert stored is not None
+    store.fetched.create(row.id, stored.ordinal).write(part)
 
 
 def film_differences(engine: facegrep.Engine, library: str, asset: Asset, query: int) -> list[str]:

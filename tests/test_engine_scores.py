@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,32 @@ def test_only_live_faces_count(opened: facegrep.Engine) -> None:
     assert (one.threshold, one.media_ids) == (sface().threshold_floor, ["m0"])
     assert one.threshold_reason == "the floor of model sface-2021dec"
     opened.drop_library("small")
+
+
+def test_what_has_expired_counts_in_no_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_ns = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: begun_ns)
+    strangers = np.random.default_rng(5).normal(size=(4000, DIM))
+    strangers[:, 0] = 0
+    with facegrep.open(tmp_path / "store") as engine:
+        engine.create_library("lib", ttl_ms=1000)
+        engine.add_vectors("lib", [f"m{row}" for row in range(4000)], strangers)
+        monkeypatch.setattr(time, "time_ns", lambda: begun_ns + 1_500_000_000)
+        engine.add_vectors("lib", ["she"], [at(0.45)])
+        known = engine.create_recognition_library("people").recognition_id
+        entity = engine.create_entity(known, "she").entity_id
+        engine.add_sample(known, entity, vector=QUERY)
+        engine.set_recognition("lib", [known])
+        found = engine.search("lib", vector=QUERY)
+        assert (found.threshold, found.media_ids) == (sface().threshold_floor, ["she"])
+        assert engine.clips("lib", "she", vector=QUERY).threshold == found.threshold
+        anywhere = engine.search("lib", vector=QUERY, threshold=-1.0, recognised=entity)
+        assert anywhere.media_ids == ["she"]
+        assert [face.name for face in engine.recognise("lib", "she")] == ["she"]
+        assert engine.clips("lib", "she", vector=QUERY)[0].name == "she"
+        assert engine.people("lib").recognised == 1
 
 
 def test_a_threshold_of_ones_own_stays_what_it_is(opened: facegrep.Engine) -> None:

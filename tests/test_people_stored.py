@@ -124,6 +124,22 @@ def test_damage_is_said_and_is_never_an_answer(store: Path, damage: str) -> None
         assert engine.search("lib", vector=FACES[0]).total == 5  # nobody needs it for that
 
 
+@pytest.mark.parametrize(
+    "damage",
+    ["DELETE FROM media WHERE ordinal = 7", "UPDATE media SET added_ms = 1 WHERE ordinal = 7"],
+)
+def test_people_of_a_library_of_which_an_asset_is_missing_or_damaged_are_no_answer(
+    store: Path, damage: str
+) -> None:
+    with sql(store) as catalog:
+        assert catalog.execute(damage).rowcount
+    with (
+        facegrep.open(store, readonly=True) as engine,
+        pytest.raises(facegrep.StoreCorrupt, match="'lib'"),
+    ):
+        engine.people("lib")
+
+
 def test_a_row_of_no_face_is_damage(store: Path) -> None:
     with sql(store) as catalog:
         catalog.execute("DELETE FROM media WHERE ordinal = 4")

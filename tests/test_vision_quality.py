@@ -88,8 +88,10 @@ def test_a_small_face_is_too_small_and_not_blamed_for_being_enlarged(
     scale = 22.5 / quality(analyzer, portrait).side_px
     size = (round(portrait.width * scale), round(portrait.height * scale))
     small = Image.new("RGB", (400, 400), "gray")
-    small.paste(portrait.resize(size, Image.Resampling.LANCZOS), (150, 150))
+    shrunk = portrait.resize(size, Image.Resampling.LANCZOS)
+    small.paste(shrunk.filter(ImageFilter.GaussianBlur(1.2)), (150, 150))
     found = quality(analyzer, small)
+    assert sharpness_of(found) < 0.2  # a larger face would be called blurred
     assert found.verdict == Verdict.TOO_SMALL
     assert found.reason == f"the face is {found.side_px:.0f} px, and wants 25 px"
 

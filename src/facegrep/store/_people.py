@@ -70,9 +70,9 @@ def _renumbered(
         number = before[0] if before else unused
         unused += not before
         taken |= {number, *before}
+        # Numbers that came before are taken, so no face comes twice.
         also = [face for face, other in told.items() if other in before]
-        changed |= dict.fromkeys([face for face in also if face not in changed], number)
-        changed |= dict.fromkeys(faces, number)
+        changed |= dict.fromkeys([*also, *faces], number)
     return changed
 
 

@@ -120,6 +120,13 @@ def require_success(call: Call, library: str, media_id: str) -> None:
     assert (job["IndexType"], job["Status"]) == ("face", "Success")
 
 
+def insert(call: Call, library: str, media_id: str, url: str) -> None:
+    """Put a picture into a library, and wait for its analysis."""
+    fields = {"search_lib_name": library, "media_id": media_id, "input": url}
+    call("InsertMediaToSearchLib", media_type="image", **fields)
+    require_success(call, library, media_id)
+
+
 def test_the_vendors_flow_finds_a_person(call: Call, request: pytest.FixtureRequest) -> None:
     library = "flow" + request.node.callspec.params["call"]
     assert call("CreateSearchLib", search_lib_name=library)["SearchLibName"] == library
@@ -226,14 +233,7 @@ def test_pictures_come_from_the_network_and_from_oss(
         ("macron", f"http://{pictures}/Emmanuel_Macron/person_a_1.jpg"),
         ("ardern", "oss://portraits/Jacinda_Ardern/person_b_1.jpg"),
     ):
-        call(
-            "InsertMediaToSearchLib",
-            search_lib_name=library,
-            input=url,
-            media_id=media_id,
-            media_type="image",
-        )
-        require_success(call, library, media_id)
+        insert(call, library, media_id, url)
     for url, media_id in (
         (f"http://{pictures}/Emmanuel_Macron/person_a_2.jpg", "macron"),
         ("oss://portraits/Jacinda_Ardern/person_b_2.jpg", "ardern"),
@@ -283,14 +283,7 @@ def test_a_known_person_is_found_by_name(call: Call, request: pytest.FixtureRequ
     call("CreateSearchLib", search_lib_name=library, search_lib_config=config)
     call("CreateSearchIndex", search_lib_name=library, index_type="face")
     for media_id, url in (("macron", MACRON), ("ardern", ARDERN)):
-        call(
-            "InsertMediaToSearchLib",
-            search_lib_name=library,
-            input=url,
-            media_id=media_id,
-            media_type="image",
-        )
-        require_success(call, library, media_id)
+        insert(call, library, media_id, url)
     found = call(
         "SearchMediaByFace",
         search_lib_name=library,

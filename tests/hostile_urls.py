@@ -2,7 +2,41 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from AntiSSRF import IPAddressRanges
+
+_IPV4 = ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.100.100.200"]
+
+
+def _halves(address: str) -> tuple[int, int]:
+    number = int(ipaddress.IPv4Address(address))
+    return number >> 16, number & 0xFFFF
+
+
+def _in_ipv6(address: str) -> list[str]:
+    """The ways in which IPv6 carries an address of IPv4: compatible to Teredo."""
+    high, low = _halves(address)
+    return [
+        f"{before}{high:x}:{low:x}{after}"
+        for before, after in (
+            *(("::", ""), ("::ffff:", ""), ("::ffff:0:", ""), ("64:ff9b::", "")),
+            *(("64:ff9b:1::", ""), ("2002:", "::1")),
+        )
+    ] + [f"2001:0:4136:e378:8000:63bf:{high ^ 0xFFFF:x}:{low ^ 0xFFFF:x}"]
+
+
+def _spelled_otherwise(address: str) -> list[str]:
+    """An address of IPv4 as some readers of URLs understand it, and ours must not."""
+    number = int(ipaddress.IPv4Address(address))
+    parts = [int(part) for part in address.split(".")]
+    return [
+        *(str(number), hex(number), f"0{number:o}"),
+        *(".".join(map(hex, parts)), ".".join(f"0{part:o}" for part in parts)),
+        *(f"{parts[0]}.{number & 0xFFFFFF}", f"{parts[0]}.{parts[1]}.{number & 0xFFFF}"),
+        *(f"[{one}]" for one in (f"::ffff:{address}", *_in_ipv6(address))),
+    ]
+
 
 # Addresses that a resolver may give, or fail to.
 INSIDE = [
@@ -15,6 +49,7 @@ INSIDE = [
     *("2002:7f00:1::", "2002:a00:1::1", "2001::1", "2001:db8::1", "fe80::1", "fe80::1%eth0"),
     *("fc00::1", "fd00:ec2::254", "fec0::1", "ff02::1", "100::1", "3fff::1", "5f00::1", "4000::1"),
     *("", "localhost", "not an address", "1.2.3", "01.2.3.4", "1.2.3.4.5"),
+    *(one for address in _IPV4 for one in _in_ipv6(address)),
 ]
 
 # Hosts of a URL.
@@ -101,6 +136,7 @@ SPELLINGS = [
         "a|b",
         "{a}",
     ),
+    *(one for address in _IPV4 for one in _spelled_otherwise(address)),
 ]
 
 # Whole URLs.

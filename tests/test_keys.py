@@ -63,6 +63,18 @@ def test_without_a_master_key_nothing_is_made_and_it_says_what_to_set(path: Path
         assert Keys(engine).list() == []
 
 
+def test_no_key_is_sealed_with_another_master_key_than_those_that_can_be_used(path: Path) -> None:
+    with facegrep.open(path) as engine:
+        made = Keys(engine, MASTER).create("studio")
+        with pytest.raises(facegrep.MasterKeyError, match="another master key"):
+            Keys(engine, bytes(32)).create("studio")
+        Keys(engine, MASTER).check_master_key()
+        assert [key.id for key in Keys(engine).list()] == [made.id]
+        Keys(engine).disable(made.id)  # as whoever lost the master key does
+        Keys(engine, bytes(32)).create("studio")
+        Keys(engine, bytes(32)).check_master_key()
+
+
 def test_a_secret_that_was_not_sealed_opens_without_a_master_key(path: Path) -> None:
     with facegrep.open(path) as engine:
         made = Keys(engine).create("studio", sealed=False)
@@ -181,8 +193,9 @@ def test_under_another_master_key_every_key_is_what_it_was_and_the_old_one_opens
 
 def test_keys_that_cannot_be_sealed_anew_all_stay_as_they_are(path: Path) -> None:
     with facegrep.open(path) as engine:
+        other = Keys(engine, OTHER_MASTER).create("studio")
+        Keys(engine).disable(other.id)
         Keys(engine, MASTER).create("studio")
-        Keys(engine, OTHER_MASTER).create("studio")
         Keys(engine).create("studio", sealed=False)
         before = engine.access.list_keys()
         for master_key in (MASTER, OTHER_MASTER, None):

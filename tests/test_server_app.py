@@ -204,6 +204,7 @@ def test_a_call_that_takes_too_long_is_answered_and_holds_its_place_to_its_end(
     async def wait() -> None:
         status, reply, _ = await ask(app, key, "SearchMediaByFace", PICTURE)
         assert (status, reply["Code"]) == (503, "ServiceUnAvailable")
+        assert "may have been done" in reply["Recommend"]
         held.set()
         status, _, _ = await ask(app, key, "ListSearchLib", {})
         assert status == 200

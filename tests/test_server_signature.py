@@ -269,6 +269,8 @@ def test_every_text_survives_its_canonical_spelling(parameters: dict[str, str]) 
     assert read_query(spelled.encode()) == parameters
     assert read_query(spelled.replace("%20", "+").encode()) == parameters
     assert not set(encode("".join(parameters))) & set("+* &=")
+    names = [part.partition("=")[0] for part in spelled.split("&") if parameters]
+    assert names == [encode(name) for name in sorted(parameters)]
 
 
 FUZZ_TARGET = runpy.run_path(str(Path(__file__).parent / "fuzz" / "signature_fuzz.py"))

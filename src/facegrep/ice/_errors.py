@@ -40,7 +40,7 @@ _RECOMMEND = {
     "Forbidden.RAM": "Ask for a policy that allows the action.",
     "Throttling.User": "Call again after the time in x-acs-retry-after (milliseconds).",
     "Throttling.Api": "Call again after the time in x-acs-retry-after (milliseconds).",
-    "ServiceUnAvailable": "Nothing was changed. Call again in a moment.",
+    "ServiceUnAvailable": "Call again in a moment. What the call asked for may have been done.",
     "InternalError": "Look up the RequestId in the server's log.",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from facegrep._errors import InvalidArgumentError
 from facegrep._names import MAX_TEXT_BYTES, check_library_name, check_name, check_text
@@ -81,18 +82,12 @@ def read_page_size(raw: str) -> int:
 
 def read_ids(raw: str) -> tuple[str, ...]:
     """Read a list of ids with commas between."""
-    ids = raw.split(",")
-    if len(ids) > MAX_IDS:
-        raise InvalidArgumentError(f"expected at most {MAX_IDS} ids, got {len(ids)}")
-    return tuple(read_name(one.strip(" ")) for one in ids)
+    return _list(raw, read_name)
 
 
 def read_media_ids(raw: str) -> tuple[str, ...]:
     """Read MediaIds: a list with commas between; so an id with a comma in it cannot be named."""
-    ids = raw.split(",")
-    if len(ids) > MAX_IDS:
-        raise InvalidArgumentError(f"expected at most {MAX_IDS} ids, got {len(ids)}")
-    return tuple(read_media_id(one.strip(" ")) for one in ids)
+    return _list(raw, read_media_id)
 
 
 def read_task(raw: str) -> tuple[str, ...]:
@@ -113,6 +108,13 @@ def read_recognition_name(raw: str) -> str:
 def read_description(raw: str) -> str:
     """Read the description of a recognition library: up to 128 bytes."""
     return _within(check_text(raw, "description") or "", MAX_DESCRIPTION_BYTES)
+
+
+def _list(raw: str, read: Callable[[str], str]) -> tuple[str, ...]:
+    ids = raw.split(",")
+    if len(ids) > MAX_IDS:
+        raise InvalidArgumentError(f"expected at most {MAX_IDS} ids, got {len(ids)}")
+    return tuple(read(one.strip(" ")) for one in ids)
 
 
 def _within(text: str, most_bytes: int) -> str:

@@ -117,9 +117,11 @@ class Keys:
         InvalidArgumentError
             Not the name of an account, or not a lifetime.
         MasterKeyError
-            `sealed`, and there is no master key.
+            `sealed`, and there is no master key, or not that of the keys which can be used.
         """
         check_name(account, "account")
+        if sealed:  # one of another master key would keep a server from starting
+            self.check_master_key()
         created_ms = now_ms()
         expires_ms = token = None
         prefix = "FG"

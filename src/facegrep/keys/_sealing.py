@@ -99,7 +99,8 @@ def unseal(sealed: bytes, bound_to: bytes, master_key: MasterKey) -> bytes:
         return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
     except (InvalidTag, ValueError) as error:
         raise MasterKeyError(
-            "a secret does not open: it was sealed with another master key, or its row was changed"
+            "a secret does not open: it was sealed with another master key, or its row was "
+            "changed; if that master key is lost, disable the keys that it sealed"
         ) from error
 
 

@@ -47,9 +47,8 @@ def read_query(raw: bytes) -> dict[str, str]:
 
 def canonical_query(parameters: dict[str, str]) -> str:
     """Spell parameters as they are signed: sorted by name, RFC 3986."""
-    # By the bytes of the encoded name, as signers sort.
-    encoded = sorted((encode(name), encode(value)) for name, value in parameters.items())
-    return "&".join(f"{name}={value}" for name, value in encoded)
+    # By the names before they are encoded, as the vendor's clients sort.
+    return "&".join(f"{encode(name)}={encode(parameters[name])}" for name in sorted(parameters))
 
 
 def encode(text: str) -> str:

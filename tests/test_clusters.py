@@ -25,7 +25,7 @@ class Crowd(NamedTuple):
     codes: NDArray[np.int8]
     pictures: Numbers
     told: Numbers
-    at_once: dict[int, set[int]] = {}  # noqa: RUF012 - never changed
+    at_once: dict[int, frozenset[int]] = {}  # noqa: RUF012 - never changed
 
 
 def crowd_of(seed: int, faces: int, people: int, pictures: int, spread: float) -> Crowd:
@@ -41,7 +41,15 @@ def crowd_of(seed: int, faces: int, people: int, pictures: int, spread: float) -
             at_once.setdefault(one, set()).add(other)
             at_once.setdefault(other, set()).add(one)
     codes = _core.quantize(vectors.astype(np.float32))
-    return Crowd(codes, numbers, np.full(faces, UNTOLD), at_once)
+    # Below 0 they are tracks: faces of one may be one person, those of two at once may not.
+    numbers = np.where(chance.random(pictures)[numbers] < 0.5, numbers, -1 - numbers)
+    names = {abs(number + (number < 0)): number for number in numbers.tolist()}
+    named = {
+        names[one]: frozenset(names[other] for other in others if other in names)
+        for one, others in at_once.items()
+        if one in names
+    }
+    return Crowd(codes, numbers, np.full(faces, UNTOLD), named)
 
 
 crowds = st.builds(
@@ -87,7 +95,8 @@ def may_be_one(crowd: Crowd, one: frozenset[int], other: frozenset[int]) -> bool
     pictures = [int(crowd.pictures[face]) for face in one | other]
     told = {crowd.told[face] for face in one | other} - {UNTOLD}
     at_once = any(b in crowd.at_once.get(a, ()) for a, b in itertools.permutations(pictures, 2))
-    return len(set(pictures)) == len(pictures) and len(told) < 2 and not at_once
+    whole = [picture for picture in pictures if picture >= 0]
+    return len(set(whole)) == len(whole) and len(told) < 2 and not at_once
 
 
 def clustered(crowd: Crowd, threshold: float) -> NDArray[np.int64]:
@@ -133,8 +142,9 @@ def test_no_person_has_two_faces_of_a_moment_and_what_is_told_holds(
         patch.setattr(_clusters, "_LISTED", listed)
         firsts = clustered(crowd, threshold)
     for part in parts_of(firsts):
-        pictures = [crowd.pictures[face] for face in part]
-        assert len(set(pictures)) == len(pictures)
+        pictures = [int(crowd.pictures[face]) for face in part]
+        whole = [picture for picture in pictures if picture >= 0]
+        assert len(set(whole)) == len(whole)
         assert not any(
             other in crowd.at_once.get(one, ())
             for one, other in itertools.permutations(pictures, 2)

@@ -299,6 +299,24 @@ def test_the_boxes_that_are_kept_lie_within_the_frame_and_hold_the_face(
     assert abs(centres[1] - 0.72 * 640) < 30
 
 
+def test_of_a_person_named_by_a_video_nothing_is_said_of_their_pictures(
+    engine: facegrep.Engine, path: Path
+) -> None:
+    engine.add("lib", media_id="talk", source=path)
+    engine.add("lib", media_id="photo", source=MACRON_LATER)
+    known = engine.create_recognition_library("known").recognition_id
+    engine.set_recognition("lib", [known])
+    macron = engine.name_person("lib", "photo#0", "Emmanuel Macron")
+    sources = {
+        sample.sample_id: sample.source for sample in engine.samples(known, macron.entity_id)
+    }
+    assert set(sources.values()) == {str(path), str(MACRON_LATER)}
+    for photo in engine.search("lib", entity=macron.entity_id).query_photos:
+        assert photo.sample_id is not None
+        # Of a film's face neither the landmarks nor the detector's score are kept.
+        assert (photo.quality is None) == (sources[photo.sample_id] == str(path))
+
+
 def test_a_picture_of_a_frame_finds_its_video(engine: facegrep.Engine, path: Path) -> None:
     engine.add("lib", media_id="talk", source=path)
     frame = next(iter(_frames(1)))

@@ -16,7 +16,7 @@ from facegrep.video._clock import Clock
 from facegrep.video._cuts import GRID, CutFinder, Verdict
 from facegrep.video._faces import Looked, SeenFace, distinct
 from facegrep.video._linking import ABSENCE_MS
-from facegrep.video._persons import number_persons
+from facegrep.video._persons import number_persons, seen_at_once
 from facegrep.video._quality import frontality, quality, sharpness
 from facegrep.video._samples import SAMPLE_EVERY_MS, Sample
 from facegrep.video._shots import FoundTrack, Tracker
@@ -314,6 +314,16 @@ def test_two_faces_of_one_frame_are_never_one_person_nor_joined_by_a_third() -> 
     assert numbers[0] != numbers[1]
     assert set(numbers) == {0, 1}
     assert number_persons([], [], THRESHOLD) == []
+
+
+@given(st.lists(st.sets(st.integers(0, 12), max_size=6), max_size=8))
+def test_tracks_are_seen_at_once_if_they_have_a_sample_in_common(samples: list[set[int]]) -> None:
+    found = list(seen_at_once([np.array(sorted(some), np.int64) for some in samples]))
+    assert found == [
+        (one, other)
+        for one, other in itertools.combinations(range(len(samples)), 2)
+        if samples[one] & samples[other]
+    ]
 
 
 def test_a_thousand_tracks_of_few_people_are_told_apart() -> None:

@@ -22,7 +22,6 @@ from facegrep.engine._means import MeanIndex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
@@ -46,7 +45,7 @@ def cluster(
     pictures: NDArray[np.int64],
     told: NDArray[np.int64],
     threshold: float,
-    at_once: Mapping[int, AbstractSet[int]] = MappingProxyType({}),
+    at_once: Mapping[int, frozenset[int]] = MappingProxyType({}),
 ) -> NDArray[np.int64]:
     """Put faces together into people.
 
@@ -55,15 +54,15 @@ def cluster(
     codes
         int8 ``(n, dim)``, none all zero; in an order that depends on nothing but the faces.
     pictures
-        ``(n,)``: faces of the same number are different people.
+        ``(n,)``: faces of the same number from 0 are different people.
     told
         ``(n,)``: faces of the same number are one person, of different ones different people; -1:
         nobody said. It contradicts no picture.
     threshold
         The least link of two clusters that are merged.
     at_once
-        By a number of `pictures` the others that were taken at the same time: their faces are other
-        people, too. Each of those has this one. What is told comes before it.
+        By a number of `pictures`, also below 0, others that were taken at the same time: their
+        faces are other people, too. Each of those has this one. What is told comes before it.
 
     Returns
     -------

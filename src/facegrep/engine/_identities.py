@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
+
+_NOTHING: Final[frozenset[int]] = frozenset()
 
 
 class Identities:
@@ -19,27 +20,28 @@ class Identities:
     Parameters
     ----------
     pictures
-        ``(n,)``, of each cluster while it is one face: two of the same number are two people.
+        ``(n,)``, of each cluster while it is one face: two of the same number from 0 are two
+        people.
     told
         ``(n,)``: the person that it was said to be, or a negative number.
     at_once
-        By the number of a picture those of others that were taken at the same time, and so show
-        other people; each of those has this one.
+        By a number of `pictures`, also below 0, those of which faces are other people; each of
+        those has this one.
     """
 
     def __init__(
         self,
         pictures: NDArray[np.int64],
         told: NDArray[np.int64],
-        at_once: Mapping[int, AbstractSet[int]],
+        at_once: Mapping[int, frozenset[int]],
     ) -> None:
         self._above = np.arange(len(pictures))
-        self._pictures = [{picture} for picture in pictures.tolist()]
-        self._at_once = {
-            cluster: set(at_once[picture])
-            for cluster, picture in enumerate(pictures.tolist())
-            if picture in at_once
-        }
+        numbers = pictures.tolist()
+        self._pictures = [{number} if number >= 0 else set() for number in numbers]
+        # Of those alone who have any: of most libraries nobody.
+        held = {cluster: number for cluster, number in enumerate(numbers) if number in at_once}
+        self._seen = {cluster: frozenset([number]) for cluster, number in held.items()}
+        self._at_once = {cluster: at_once[number] for cluster, number in held.items()}
         self._told = told.copy()
         known = np.flatnonzero(told >= 0)
         _, first, number = np.unique(told[known], return_index=True, return_inverse=True)
@@ -65,9 +67,9 @@ class Identities:
             return True
         if self._told[one] >= 0 and self._told[other] >= 0:
             return False
-        return self._pictures[one].isdisjoint(self._pictures[other]) and (
-            one not in self._at_once or self._at_once[one].isdisjoint(self._pictures[other])
-        )
+        if not self._pictures[one].isdisjoint(self._pictures[other]):
+            return False
+        return self._at_once.get(one, _NOTHING).isdisjoint(self._seen.get(other, _NOTHING))
 
     def join(self, one: int, other: int) -> None:
         """Make the people of two clusters, who may be one, one."""
@@ -78,8 +80,9 @@ class Identities:
             one, other = other, one
         self._pictures[one] |= self._pictures[other]
         self._pictures[other] = set()
-        if other in self._at_once:
-            self._at_once.setdefault(one, set()).update(self._at_once.pop(other))
+        for some in (self._seen, self._at_once):
+            if other in some:
+                some[one] = some.get(one, _NOTHING) | some.pop(other)
         self._told[one] = max(self._told[one], self._told[other])
         self._above[other] = one
 

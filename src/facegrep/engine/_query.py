@@ -98,7 +98,10 @@ def entity_query(
     for weight, agreement, sample in shares:
         face = face_of_sample(sample)
         box = None if face is None else face.box
-        quality = None if face is None or limits is None else assess(face, None, limits)
+        quality = None
+        # Of a face of a video neither landmarks nor the detector's score are kept.
+        if face is not None and limits is not None and np.isfinite(face.landmarks).all():
+            quality = assess(face, None, limits)
         photos.append(QueryPhoto(weight, agreement, box, quality, sample.sample_id))
     return Query(fused.embedding, photos=tuple(photos))
 

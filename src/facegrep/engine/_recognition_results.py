@@ -68,8 +68,8 @@ class Sample:
     content_sha256
         Lowercase hex; of the encoded bytes, of an array's shape and pixels, or of a vector's code.
     box, score
-        The face, in px of the upright original, and the detector's score of it; ``None`` when it
-        came as a vector.
+        The face, in px of the upright original, and the detector's score of it (of a video the
+        face's quality, 0..1); ``None`` when it came as a vector.
     precision
         Of the embedding: ``"fp32"`` or ``"int8"``; ``None`` when it came as a vector.
     code

@@ -268,7 +268,7 @@ class QueryPhoto:
         Its largest face, in px of it upright; ``None`` of a sample that was a vector.
     quality
         How good that face is to search with: look at the verdict before trusting an answer.
-        ``None`` of a vector, and where the model sets no limits.
+        ``None`` of a vector or a sample from a video, and where the model sets no limits.
     sample_id
         Of an entity's sample; ``None`` of a photo.
     """

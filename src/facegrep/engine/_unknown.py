@@ -44,10 +44,10 @@ class UnknownFaces:
     keys
         int64 ``(n, 2)``: its ordinal, and the number of the face there.
     pictures
-        ``(n,)``: faces of the same number are of one picture, and so of different people. Each
-        face of a video has a number of its own, below 0.
+        ``(n,)``: faces of the same number from 0 are of one picture, and so of different people;
+        those of the same one below 0 are of one track of a video.
     at_once
-        By such a number those of the video's other faces whose tracks share a frame with its track.
+        By the number of a track those of others that share a frame with it: different people.
     told
         ``(n,)``: the person that users said it is, or `UNTOLD`.
     codes
@@ -61,7 +61,7 @@ class UnknownFaces:
     media_ids: list[str]
     keys: NDArray[np.int64]
     pictures: NDArray[np.int64]
-    at_once: dict[int, set[int]] = field(repr=False)
+    at_once: dict[int, frozenset[int]] = field(repr=False)
     told: NDArray[np.int64]
     codes: NDArray[np.int8] = field(repr=False)
     values: NDArray[np.float32] = field(repr=False)
@@ -128,14 +128,13 @@ def read_unknown_faces(
     order = sorted(numbers.tolist(), key=lambda row: (media_ids[row], key[row, 1]))
     key = key[order]
     media_ids = [media_ids[row] for row in order]
-    # The one place that says which faces cannot be one person. A video shows somebody again and
-    # again, so two of its faces are two people only where their tracks say so.
-    pictures = np.where(np.array(is_picture, dtype=bool)[order], key[:, 0], -1 - numbers)
+    whole = np.array(is_picture, dtype=bool)[order]
+    pictures, at_once = _seen_where(connection, library, media_ids, key, whole)
     return UnknownFaces(
         media_ids=media_ids,
         keys=key,
         pictures=pictures,
-        at_once=_seen_at_once(connection, library, media_ids, key[:, 1], pictures),
+        at_once=at_once,
         told=np.array([told.get((o, f), UNTOLD) for o, f in key.tolist()], dtype=np.int64),
         codes=np.concatenate(codes)[order],
         values=np.concatenate(values)[order],
@@ -143,35 +142,45 @@ def read_unknown_faces(
     )
 
 
-def _seen_at_once(
+def _seen_where(
     connection: sqlite3.Connection,
     library: LibraryRow,
     media_ids: list[str],
-    face_nos: NDArray[np.int64],
-    pictures: NDArray[np.int64],
-) -> dict[int, set[int]]:
+    key: NDArray[np.int64],
+    is_picture: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], dict[int, frozenset[int]]]:
+    """Return `UnknownFaces.pictures` and `UnknownFaces.at_once`.
+
+    The one place that says which faces cannot be one person. A video shows somebody again and
+    again, so two of its faces are two people only where their tracks say so.
+    """
+    # Below 0 the number of a face, or of the first one of its track.
+    pictures = np.where(is_picture, key[:, 0], -1 - np.arange(len(key)))
     of_video: dict[str, list[int]] = {}
-    for row in np.flatnonzero(pictures < 0).tolist():
+    for row in np.flatnonzero(~is_picture).tolist():
         of_video.setdefault(media_ids[row], []).append(row)
-    found: dict[int, set[int]] = {}
+    at_once: dict[int, frozenset[int]] = {}
     for media_id, rows in of_video.items():
         media = find_media(connection, library, media_id) if len(rows) > 1 else None
         video = None if media is None else read_video(connection, library, media)
         if video is None:  # vectors have no tracks
             continue
         ends = np.cumsum([len(track.face_times_ms) for track in video.tracks])
-        of_track: dict[int, set[int]] = {}
-        for row, track in zip(
-            rows, np.searchsorted(ends, face_nos[rows], side="right").tolist(), strict=True
-        ):
-            of_track.setdefault(track, set()).add(int(pictures[row]))
-        tracks = list(of_track)
-        for one, other in seen_at_once([video.tracks[track].samples[:, 0] for track in tracks]):
-            mine, theirs = of_track[tracks[one]], of_track[tracks[other]]
-            for some, others in ((mine, theirs), (theirs, mine)):
-                for picture in some:
-                    found.setdefault(picture, set()).update(others)
-    return found
+        tracks, first, number = np.unique(
+            np.searchsorted(ends, key[rows, 1], side="right"),
+            return_index=True,
+            return_inverse=True,
+        )
+        names = pictures[rows][first]
+        pictures[rows] = names[number]
+        others: dict[int, set[int]] = {}
+        samples = [video.tracks[track].samples[:, 0] for track in tracks.tolist()]
+        for pair in seen_at_once(samples):
+            one, other = names[list(pair)].tolist()
+            others.setdefault(one, set()).add(other)
+            others.setdefault(other, set()).add(one)
+        at_once |= {name: frozenset(some) for name, some in others.items()}
+    return pictures, at_once
 
 
 def _values(library: LibraryRow, changed: ChangedAssets) -> NDArray[np.float32]:

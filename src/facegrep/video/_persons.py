@@ -30,17 +30,23 @@ def seen_at_once(samples: Sequence[NDArray[np.integer[Any]]]) -> Iterator[tuple[
     Parameters
     ----------
     samples
-        Of each track, ascending and not empty: numbers or times of the frames that it is seen in.
+        Of each track: numbers or times of the frames that it is seen in, each once.
     """
-    order = sorted(range(len(samples)), key=lambda track: int(samples[track][0]))
-    running: list[int] = []
-    for track in order:
-        mine = samples[track]
-        running = [other for other in running if samples[other][-1] >= mine[0]]
-        for other in running:
-            if np.intersect1d(mine, samples[other], assume_unique=True).size:
-                yield other, track
-        running.append(track)
+    if not samples:
+        return
+    count = len(samples)
+    tracks = np.repeat(np.arange(count), [len(some) for some in samples])
+    moments = np.concatenate(samples)
+    order = np.lexsort((tracks, moments))
+    tracks, moments = tracks[order], moments[order]
+    found = [np.empty(0, np.int64)]
+    for apart in range(1, len(moments)):  # as far as one frame has faces
+        same = moments[apart:] == moments[:-apart]
+        if not same.any():
+            break
+        found.append(np.unique(tracks[:-apart][same] * count + tracks[apart:][same]))
+    pairs = np.unique(np.concatenate(found))
+    yield from zip((pairs // count).tolist(), (pairs % count).tolist(), strict=True)
 
 
 def number_persons(

@@ -25,13 +25,24 @@ from tests.faults.report import Outcome, main
 from tests.faults.world import DIM, Asset, World, code_of, media_id_of, vector_of
 
 import facegrep
-from facegrep.store import FACE_VALUES, Columns, Faces, Job, NewAsset, find_library
+from facegrep.engine import Entity
+from facegrep.store import (
+    FACE_VALUES,
+    Columns,
+    Faces,
+    Job,
+    NewAsset,
+    find_library,
+    read_told,
+)
 
 _STEPS: Final = 12
 _BATCH: Final = 250
 """Flips a process: one that dies of a flip takes no more than these along."""
 
 _FILMS: Final = 3
+
+_SOMEBODY: Final = "somebody"
 
 _VERIFIED: Final = "verified"
 
@@ -63,7 +74,10 @@ def answers(path: Path, *, readonly: bool) -> Answers:
             for token in range(4):
                 key = f"{name} {token}"
                 ask(f"token {key}", lambda name=name, key=key: _page(engine, name, key))
+            ask(f"{name} told", lambda name=name: _told(engine, name))
         ask("get", lambda: _one(engine))
+        ask("recognition", lambda: _recognition(engine))
+        ask("recognised", lambda: _recognised(engine))
         for number in range(_FILMS):
             ask(f"film {number}", lambda number=number: _clips(engine, _film(number).media_id))
         found[_VERIFIED] = engine.verify().ok
@@ -106,6 +120,7 @@ def make_stores(folder: Path, seed: int) -> list[Path]:
         engine.create_library("boxes", dim=DIM, threshold=0.2)
         _add_boxes(engine)
         world, step = _do_some(engine, seed, FIRST, 1)
+        _add_somebody(engine)
     _copy(work, closed)  # closing folded the logs into the databases
     with facegrep.open(work) as engine:
         _do_some(engine, seed, world, step)
@@ -119,6 +134,7 @@ def _do_some(engine: facegrep.Engine, seed: int, world: World, first: int) -> tu
     while (
         step < first + _STEPS
         or not world.tokens
+        or not world.known
         or not _can_search_spare(world)
         or world.search_audit
     ):
@@ -158,6 +174,15 @@ def _add_boxes(engine: facegrep.Engine) -> None:
         assets.append(asset)
     store.add(library, assets, stop_at_conflict=True)
     add_films(engine, "boxes", with_vectors([_film(number) for number in range(_FILMS)]))
+
+
+def _add_somebody(engine: facegrep.Engine) -> None:
+    """Add an entity whose samples are in some of the assets with boxes."""
+    (known,) = engine.recognition_libraries()
+    entity = engine.create_entity(known.recognition_id, _SOMEBODY)
+    for number in (2, 7):
+        engine.add_sample(known.recognition_id, entity.entity_id, vector=vector_of(number))
+    engine.set_recognition("boxes", [known.recognition_id])
 
 
 def _film(number: int) -> Asset:
@@ -273,6 +298,40 @@ def _page(engine: facegrep.Engine, library: str, token: str) -> Any:
     if answer is None:
         return None
     return answer.condition, answer.threshold, answer.embedding.tobytes(), answer.page(0, 1000)
+
+
+def _told(engine: facegrep.Engine, library: str) -> Any:
+    with engine._shared.store.catalog.read() as connection:
+        return sorted(read_told(connection, find_library(connection, engine.account, library)))
+
+
+def _recognition(engine: facegrep.Engine) -> Any:
+    return [
+        (
+            library,
+            [
+                (entity, [(one.sample_id, one.code) for one in _samples(engine, entity)])
+                for entity in engine.entities(library.recognition_id)
+            ],
+        )
+        for library in engine.recognition_libraries()
+    ]
+
+
+def _samples(engine: facegrep.Engine, entity: Entity) -> Any:
+    return engine.samples(entity.recognition_id, entity.entity_id)
+
+
+def _recognised(engine: facegrep.Engine) -> Any:
+    names = {
+        entity.name: entity.entity_id
+        for library in engine.recognition_libraries()
+        for entity in engine.entities(library.recognition_id)
+    }
+    if _SOMEBODY not in names:
+        return None
+    found = engine.search("boxes", vector=vector_of(7), recognised=names[_SOMEBODY], limit=1000)
+    return found.total, found.hits
 
 
 def _one(engine: facegrep.Engine) -> Any:

@@ -30,7 +30,8 @@ _NATIVE: Final = _OUT / "native" / "tests" / "fuzz"
 _REPLAY_S: Final = 30
 """No more of a replay: the coverage of a slow target's first inputs is nearly that of all."""
 
-_OPTIONS: Final = ("-print_final_stats=1", "-rss_limit_mb=1024")
+# Inputs that took long are reported unless told otherwise, also where the machine did.
+_OPTIONS: Final = ("-print_final_stats=1", "-report_slow_units=1000000", "-rss_limit_mb=1024")
 _HANG_S: Final = 300
 """An input that takes so long is a find; a machine that is slow or stopped for a while is none."""
 
@@ -131,7 +132,6 @@ def _write_seeds(module: ModuleType, folder: Path) -> None:
 
 
 def _fuzz(name: str, folder: Path, command: Sequence[str], seconds: int, seed: int) -> Result:
-    before = {*(folder / "finds").iterdir()}
     done = subprocess.run(
         [
             *command,
@@ -159,11 +159,10 @@ def _fuzz(name: str, folder: Path, command: Sequence[str], seconds: int, seed: i
     if all_of := _last(r"INFO: Loaded \d+ PC tables \((\d+) PCs\)", log):
         result.edges += f" of {all_of}"
     result.features = _last(r" ft: (\d+)", log)
-    new = sorted({*(folder / "finds").iterdir()} - before)
-    result.finds = [_shown(path) for path in new]
-    if done.returncode and not new:
-        result.finds = [f"it ended with {done.returncode}"]
-    if result.finds:
+    if done.returncode:
+        written = re.findall(r"Test unit written to (.+)", log)
+        result.finds = [_shown(Path(path)) for path in written]
+        result.finds = result.finds or [f"it ended with {done.returncode}"]
         told = [line for line in log.splitlines() if not line.startswith("#")]
         _say("\n".join((f"{name}:", *told[-_LOG_SHOWN:])))
     return result

@@ -131,7 +131,9 @@ def _rewrite_row(store: Path, data: bytes) -> None:
             marks = ", ".join("?" * len(columns))
             connection.execute(f"INSERT INTO {name} VALUES ({marks})", new)
         if name == "media":
-            _make_digests_right(connection)
+            _make_libraries_right(connection)
+        while name in _PROVED_BY:
+            name = _make_parents_right(connection, name)
         connection.commit()
 
 
@@ -160,7 +162,31 @@ def _whole(table: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
         return row
 
 
-def _make_digests_right(connection: sqlite3.Connection) -> None:
+# Whose digest is the sum of a table's checksums, and how many columns of both say whose row it is.
+_PROVED_BY: Final = {
+    "track": ("video", 2),
+    "people_face": ("people", 1),
+    "recognition_sample": ("recognition_entity", 2),
+    "recognition_entity": ("recognition", 1),
+}
+
+
+def _make_parents_right(connection: sqlite3.Connection, table: str) -> str:
+    """Make the digests right that prove the rows of a table; the table that has them."""
+    parent, length = _PROVED_BY[table]
+    sums: dict[tuple[Any, ...], int] = {}
+    for row in connection.execute(f"SELECT * FROM {table}").fetchall():
+        sums[row[:length]] = sums.get(row[:length], 0) + row[-1]
+    keys = [each[1] for each in connection.execute(f"PRAGMA table_info({parent})")][:length]
+    where = " AND ".join(f"{key} = ?" for key in keys)
+    for row in connection.execute(f"SELECT * FROM {parent}").fetchall():
+        values = with_checksum((*row[:-2], int64(sums.get(row[:length], 0))))
+        update = f"UPDATE {parent} SET digest = ?, checksum = ? WHERE {where}"
+        connection.execute(update, (*values[-2:], *row[:length]))
+    return parent
+
+
+def _make_libraries_right(connection: sqlite3.Connection) -> None:
     """Have every library say that the assets it has are its own."""
     digests: dict[int, int] = {}
     for row in connection.execute("SELECT * FROM media").fetchall():

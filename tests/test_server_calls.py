@@ -66,6 +66,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield Server(store, address)
 
 
+def test_a_server_that_is_ready_has_loaded_its_models(tmp_path: Path) -> None:
+    make_key(tmp_path / "store", "studio")
+    with serving(tmp_path / "store") as (_, process):
+        mapped = Path(f"/proc/{process.pid}/maps").read_text()
+    assert "onnxruntime" in mapped
+
+
+def test_a_server_without_weights_says_so_and_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = make_key(tmp_path / "store", "studio")
+    with facegrep.open(tmp_path / "store") as engine:
+        view = engine.for_account("studio")
+        assert view.library("ims-default-search-lib").model == "sface-2021dec"
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "onnxruntime.py").write_text("raise ImportError('not here')\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    says = ".*pictures for some libraries will be refused: .*onnxruntime.*"
+    with serving(tmp_path / "store", log_says=says) as (address, _):
+        assert sign(key, "ListSearchLib", {}).send(address)[0] == 200
+
+
 def test_who_does_not_sign_or_signs_with_another_secret_is_refused(server: Server) -> None:
     unsigned = sign(server.key, "ListSearchLib", {})
     del unsigned.headers["authorization"]

@@ -36,7 +36,7 @@ from facegrep.engine._view import (
     embedder_manifest,
 )
 from facegrep.engine._worker import TAKE_UP_AFTER_S
-from facegrep.store import Store, insert_library, now_ms, running_libraries
+from facegrep.store import Store, insert_library, list_models, now_ms, running_libraries
 
 if TYPE_CHECKING:
     import os
@@ -146,6 +146,23 @@ class Engine(
         view = Engine(self._shared, name, who)
         view._owns_store = False
         return view
+
+    def load_models(self) -> None:
+        """Load now what embeds the pictures of all accounts' libraries: no first call waits for it.
+
+        In a store without libraries that is the default model. 0.3 s each.
+
+        Raises
+        ------
+        ModelError
+            Weights or onnxruntime are missing or damaged.
+        DeviceUnavailableError
+            The device that the store was opened for is not here.
+        """
+        with self._store.catalog.read() as connection:
+            models = list_models(connection)
+        for model in models or [DEFAULT_MODEL]:
+            self._shared.analyzer(model)
 
     def drop_account(self, name: str, *, dry_run: bool = False) -> AccountContents:
         """Remove an account: its keys first, so that nobody calls for it any more, then all else.

@@ -24,7 +24,12 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
-from facegrep._errors import FacegrepError, InvalidArgumentError
+from facegrep._errors import (
+    DeviceUnavailableError,
+    FacegrepError,
+    InvalidArgumentError,
+    ModelError,
+)
 from facegrep.engine import open as open_engine
 from facegrep.fetch import PictureFetcher
 from facegrep.keys import Keys, master_key_from_environment
@@ -178,6 +183,12 @@ def _work(settings: Settings, sockets: list[socket.socket], on_ready: Callable[[
         actor=settings.actor,
         fetcher=settings.fetcher(),
     ) as engine:
+        try:
+            engine.load_models()
+        except DeviceUnavailableError:  # asked for by name
+            raise
+        except ModelError as error:  # vectors can be searched without, and other libraries
+            _logger.warning("pictures for some libraries will be refused: %s", error)
         keys = Keys(engine, master_key_from_environment())
         app: ASGIApp = create_app(
             engine,

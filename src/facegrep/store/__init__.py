@@ -32,6 +32,7 @@ from facegrep.store._libraries import (
     library_by_id,
     library_ids,
     list_libraries,
+    list_models,
     same_library,
 )
 from facegrep.store._media import (
@@ -127,6 +128,7 @@ __all__ = [
     "list_entities",
     "list_libraries",
     "list_media",
+    "list_models",
     "list_recognition",
     "list_running",
     "list_samples",

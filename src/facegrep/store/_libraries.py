@@ -139,6 +139,12 @@ def library_ids(connection: sqlite3.Connection) -> set[int]:
     return {id_ for (id_,) in connection.execute("SELECT id FROM library NOT INDEXED")}
 
 
+def list_models(connection: sqlite3.Connection) -> list[str]:
+    """List the models of the libraries of all accounts."""
+    query = "SELECT DISTINCT model FROM library NOT INDEXED WHERE model IS NOT NULL ORDER BY model"
+    return [model for (model,) in connection.execute(query)]
+
+
 def enter_account(connection: sqlite3.Connection, account: str, now_ms: int) -> None:
     """Enter an account, unless it is there."""
     row = with_checksum((account, now_ms))

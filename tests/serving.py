@@ -28,11 +28,12 @@ START_S = 60
 
 @contextlib.contextmanager
 def serving(
-    store: Path, *words: str, workers: int = 1, log_says: str = ""
+    store: Path, *words: str, workers: int = 1, log_says: str = "", **variables: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run ``facegrep serve``: its address, and its process, which must end well.
 
-    `log_says` is a pattern of all that it writes to stderr.
+    `log_says` is a pattern of all that it writes to stderr; `variables` are all of ours that its
+    environment has.
     """
     options = ["--store", str(store), "--port", "0", "--workers", str(workers), *words]
     with (
@@ -41,7 +42,8 @@ def serving(
             [sys.executable, "-m", "facegrep", "serve", *options],
             stdout=subprocess.PIPE,
             stderr=log,
-            env={name: value for name, value in os.environ.items() if "FACEGREP" not in name},
+            env={name: value for name, value in os.environ.items() if "FACEGREP" not in name}
+            | variables,
         ) as server,
     ):
         assert server.stdout is not None

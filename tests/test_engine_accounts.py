@@ -143,8 +143,27 @@ def test_the_command_shows_what_would_go_and_takes_it_when_it_is_told(tmp_path: 
     assert receipt["hash"] in done.stdout
     assert found_in(path, gone) == []
     assert found_in(path, kept) == kept
-    with facegrep.open(path, readonly=True) as root:
-        assert root.verify_audit(receipt["hash"]).ok
+    proof = ["audit", "verify", "--store", str(path), "--receipt"]
+    assert CliRunner().invoke(app, [*proof, str(file)]).exit_code == 0
+    changes = {
+        "account": "kept",
+        "libraries": ["lib"],
+        "media_count": 41,
+        "face_count": 39,
+        "recognition_libraries": [],
+        "entity_count": 2,
+        "key_ids": [],
+        "dropped_ms": 0,
+    }
+    forged = tmp_path / "forged.json"
+    for name, value in changes.items():
+        forged.write_text(json.dumps(receipt | {name: value}))
+        said = CliRunner().invoke(app, [*proof, str(forged)])
+        assert (said.exit_code, "says otherwise of" in said.stderr) == (1, True), name
+    forged.write_text(json.dumps(receipt | {"hash": "0" * 64}))
+    assert "no entry has the hash 000" in CliRunner().invoke(app, [*proof, str(forged)]).stderr
+    forged.write_text(json.dumps(plan))  # nothing went
+    assert CliRunner().invoke(app, [*proof, str(forged)]).exit_code == 1
     again = run(path, "gone", "--yes")
     assert again.exit_code == 1
     assert "account 'gone' does not exist; see `facegrep keys list`" in again.stderr

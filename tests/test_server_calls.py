@@ -131,9 +131,10 @@ def test_another_version_action_method_or_path_is_not_found(server: Server) -> N
     get = sign(key, "ListSearchLib", {})
     get.method = "GET"
     assert server.refusal(get) == (405, "UnsupportedHTTPMethod")
-    elsewhere = sign(key, "ListSearchLib", {})
-    elsewhere.target = "/other"
-    assert server.refusal(elsewhere) == (404, "InvalidApi.NotFound")
+    for target in ("/other", "//", "/healthz/", "*", "http://elsewhere/"):
+        elsewhere = sign(key, "ListSearchLib", {})
+        elsewhere.target = target
+        assert server.refusal(elsewhere) == (404, "InvalidApi.NotFound")
 
 
 def test_parameters_in_the_body_are_refused_not_ignored(server: Server) -> None:

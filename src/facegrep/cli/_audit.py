@@ -14,7 +14,7 @@ from facegrep.cli._options import JsonOption, StoreOption
 from facegrep.cli._output import console, counted, show_error, show_json, show_note, show_table
 
 if TYPE_CHECKING:
-    from facegrep.engine import Receipt
+    from facegrep.engine import AccountContents, Receipt
 
 audit = typer.Typer(
     invoke_without_command=True,
@@ -129,12 +129,18 @@ def searches(
     console().print(f"searches are {'audited' if switch == 'on' else 'not audited'}")
 
 
-def _receipts(path: Path) -> list[Receipt]:
+def _receipts(path: Path) -> list[Receipt | AccountContents]:
     """Read a receipt, or several."""
-    from facegrep.engine import Receipt
-
     try:
         value: Any = json.loads(path.read_text("utf-8"))
-        return [Receipt.from_dict(one) for one in (value if isinstance(value, list) else [value])]
+        return [_receipt(one) for one in (value if isinstance(value, list) else [value])]
     except (OSError, ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path} is no receipt", param_hint="--receipt") from error
+
+
+def _receipt(value: object) -> Receipt | AccountContents:
+    from facegrep.engine import AccountContents, Receipt
+
+    if isinstance(value, dict) and "account" in value:
+        return AccountContents.from_dict(value)
+    return Receipt.from_dict(value)

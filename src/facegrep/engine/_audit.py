@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from facegrep._arguments import check_count, shown
 from facegrep._errors import InvalidArgumentError
 from facegrep._names import check_name
+from facegrep.engine._account_contents import AccountContents
 from facegrep.engine._view import EngineCore
 from facegrep.store import Receipt, contradictions, read_entries, read_store
 
@@ -152,7 +153,7 @@ class AuditOperations(EngineCore):
             )
             return list(itertools.islice(chosen, count))
 
-    def verify_audit(self, *proofs: str | Receipt) -> AuditReport:
+    def verify_audit(self, *proofs: str | Receipt | AccountContents) -> AuditReport:
         """Check that no entry was changed, removed, added or moved, and that none is missing.
 
         The end is compared with what was acknowledged, in a file beside the database. Who changes
@@ -161,8 +162,8 @@ class AuditOperations(EngineCore):
         Parameters
         ----------
         proofs
-            Receipts that the audit must bear out, ids, counts and times; and hashes of entries
-            that must be there, in hex.
+            Receipts that the audit must bear out, ids, counts and times, also those of accounts
+            that were dropped; and hashes of entries that must be there, in hex.
 
         Returns
         -------
@@ -173,6 +174,8 @@ class AuditOperations(EngineCore):
         for number, proof in enumerate(proofs):
             if isinstance(proof, Receipt):
                 hashes += [proof.begun_hash, proof.hash]
+            elif isinstance(proof, AccountContents):
+                hashes.append(proof.hash or "")
             else:
                 hashes.append(check_name(proof, f"proofs[{number}]").lower())
         store = self._store
@@ -180,7 +183,7 @@ class AuditOperations(EngineCore):
             store.verify_chain(database, set(hashes)) for database in (store.catalog, store.session)
         )
         there = changes.found.keys() | searches.found.keys()
-        receipts = [proof for proof in proofs if isinstance(proof, Receipt)]
+        receipts = [proof for proof in proofs if not isinstance(proof, str)]
         return AuditReport(
             entries=len(changes.hashes),
             searches=len(searches.hashes),
@@ -191,15 +194,22 @@ class AuditOperations(EngineCore):
         )
 
     def _contradictions(
-        self, receipts: list[Receipt], entries: Mapping[str, StoredEntry]
+        self,
+        receipts: list[Receipt | AccountContents],
+        entries: Mapping[str, StoredEntry],
     ) -> Iterator[str]:
         for receipt in receipts:
-            begun, done = entries.get(receipt.begun_hash), entries.get(receipt.hash)
-            if begun is None or done is None:  # that is said as missing
+            done = entries.get(receipt.hash or "")
+            wrong: list[str] = []
+            if done is None:  # that is said as missing
                 continue
-            with self._store.catalog.read() as connection:
-                salt = read_store(connection).salt
-            if wrong := contradictions(receipt, salt, begun, done):
+            if isinstance(receipt, AccountContents):
+                wrong = receipt.contradictions(done)
+            elif (begun := entries.get(receipt.begun_hash)) is not None:
+                with self._store.catalog.read() as connection:
+                    salt = read_store(connection).salt
+                wrong = contradictions(receipt, salt, begun, done)
+            if wrong:
                 yield f"receipt {receipt.hash}: the audit says otherwise of {', '.join(wrong)}"
 
 

@@ -205,7 +205,13 @@ class Engine(
             view.drop_library(library.name)
         for known in view.recognition_libraries():
             view.delete_recognition_library(known.recognition_id)
-        done = store.drop_account(name, actor=self._actor)
+        done = store.drop_account(
+            name,
+            actor=self._actor,
+            media=contents.media_count,
+            faces=contents.face_count,
+            details=contents.counts(),
+        )
         return replace(contents, dropped_ms=done.time_ms, hash=done.hash.hex())
 
     def close(self) -> None:

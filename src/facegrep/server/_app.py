@@ -113,7 +113,9 @@ def create_app(
         endpoint.close()
 
     routes: list[BaseRoute] = operation_routes(engine, used, endpoint.metrics) if operations else []
-    return Starlette(routes=[*routes, Mount("/", app=endpoint)], lifespan=lifespan)
+    app = Starlette(routes=[*routes, Mount("/", app=endpoint)], lifespan=lifespan)
+    app.router.default = endpoint  # of targets that are no path, such as "*", too
+    return app
 
 
 def operation_routes(engine: Engine, keys: Keys, metrics: Metrics) -> list[BaseRoute]:

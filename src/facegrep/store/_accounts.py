@@ -12,6 +12,7 @@ from facegrep.store._scrub import ERASE_TIMEOUT_S, want_scrub
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
 
     from facegrep.store._audit import AuditEntry
 
@@ -28,8 +29,21 @@ class AccountOperations(EraseOperations):
                 return True
         return any(key.account == account for key in self.access.list_keys())
 
-    def drop_account(self, account: str, *, actor: str | None = None) -> AuditEntry:
+    def drop_account(
+        self,
+        account: str,
+        *,
+        actor: str | None = None,
+        media: int = 0,
+        faces: int = 0,
+        details: Mapping[str, object] | None = None,
+    ) -> AuditEntry:
         """Remove an account that has no library any more, and rebuild both files without it.
+
+        Parameters
+        ----------
+        media, faces, details
+            What the audit says that it had.
 
         Returns
         -------
@@ -57,6 +71,9 @@ class AccountOperations(EraseOperations):
                 action="drop_account",
                 actor=actor,
                 account=account,
+                media_count=media,
+                face_count=faces,
+                details=details,
             )
             want_scrub(transaction)
         self._finish(ERASE_TIMEOUT_S)

@@ -99,14 +99,37 @@ def test_a_drop_that_was_cut_off_is_gone_on_with(
         def fail(*_: object, **__: object) -> None:
             raise facegrep.StoreFull("full")
 
-        with monkeypatch.context() as patch:
-            patch.setattr("facegrep.store._store.Store.drop_account", fail)
-            with pytest.raises(facegrep.StoreFull):
-                root.drop_account("gone")
-        assert Keys(root).list() == []  # first of all
+        for step in ("engine.Engine.drop_library", "store.Store.drop_account"):
+            with monkeypatch.context() as patch:
+                patch.setattr(f"facegrep.{step}", fail)
+                with pytest.raises(facegrep.StoreFull):
+                    root.drop_account("gone")
+            assert Keys(root).list() == []  # first of all
         root.drop_account("gone")
         assert found_in(path, gone) == []
         assert root.for_account("gone").libraries()[0].name == "ims-default-search-lib"
+
+
+def test_an_account_that_has_a_library_again_is_not_dropped_below_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = facegrep.engine.Engine.recognition_libraries
+
+    def meanwhile(engine: facegrep.Engine) -> object:
+        engine.create_library("again")
+        return listed(engine)
+
+    with facegrep.open(tmp_path / "store") as root:
+        root.for_account("busy").create_library("lib")
+        with monkeypatch.context() as patch:
+            patch.setattr("facegrep.engine.Engine.recognition_libraries", meanwhile)
+            with pytest.raises(facegrep.OperationDeniedError, match="has a library again"):
+                root.drop_account("busy")
+        assert [one.name for one in root.for_account("busy").libraries()] == ["again"]
+        assert root.verify().ok
+        root.drop_account("busy")
+        with pytest.raises(facegrep.NotFoundError):
+            root.drop_account("busy")
 
 
 def run(store: Path, *words: str | Path) -> Result:

@@ -379,6 +379,27 @@ def test_a_disk_that_fails_is_said_to_who_waits_and_tried_again(
     assert status_of(engine, "m") == "Success"
 
 
+def test_a_damaged_library_is_said_to_who_waits_for_it_and_holds_up_no_other(
+    engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter = Store.set_analyses
+
+    def entered(store: Store, library: Any, *given: Any) -> None:
+        if library.name == "lib":
+            raise facegrep.StoreCorrupt("its vectors are damaged", library="lib")
+        enter(store, library, *given)
+
+    monkeypatch.setattr(Store, "set_analyses", entered)
+    engine.create_library("other")
+    for library in ("lib", "other"):
+        engine.submit(library, media_id="m", source=MACRON)
+    for damaged in ("lib", None):
+        with pytest.raises(facegrep.StoreCorrupt):
+            engine.wait_for_jobs(damaged, timeout_s=WAIT_S)
+    assert engine.wait_for_jobs("other", timeout_s=WAIT_S)
+    assert engine.for_account("somebody").wait_for_jobs(timeout_s=WAIT_S)
+
+
 def _waited(engine: facegrep.Engine) -> bool:
     try:
         return engine.wait_for_jobs(timeout_s=WAIT_S)

@@ -237,6 +237,14 @@ def test_a_purge_that_fails_between_libraries_says_what_is_gone_and_is_gone_on_w
     assert not [media_id for media_id in ids.values() if media_id.encode() in data]
 
 
+def test_an_analysis_of_what_has_expired_is_of_nothing(
+    engine: facegrep.Engine, clock: Clock
+) -> None:
+    clock.now_ms += 600
+    rerun = engine.rerun_jobs("lib", ["a", "c", "never"])
+    assert (rerun.media_ids, rerun.unknown_ids) == ([], ["a", "never"])
+
+
 def test_erasing_reaches_the_expired(engine: facegrep.Engine, clock: Clock) -> None:
     clock.now_ms += 600
     assert engine.erase("lib", ["a"]).media_ids == ("a",)

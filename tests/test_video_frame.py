@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.video_maker import MACRON, Actor, Scene, encode, moving, render
+from PIL import Image
+from tests.video_maker import MACRON, MACRON_LATER, Actor, Scene, encode, moving, render, still
 
+import facegrep
 from facegrep import VideoError
+from facegrep.cli._moment import video_photo
+from facegrep.cli._page import Photo
 from facegrep.video._frame import frame_at
 
 pytest.importorskip("av", reason="PyAV (facegrep[video]) is not installed")
@@ -51,3 +56,19 @@ def test_a_time_that_it_does_not_have_is_said(frames: list[Any]) -> None:
         frame_at(content, 5000)
     with pytest.raises(VideoError):
         frame_at(b"no video", 0)
+
+
+def test_the_mark_is_on_the_face_where_pixels_are_not_square(tmp_path: Path) -> None:
+    shown = render([Scene(0.6, [Actor(MACRON, still(0.6))], 1)], *SIZE)
+    narrow = (np.asarray(Image.fromarray(frame).resize((240, 180))) for frame in shown)
+    file = tmp_path / "narrow.mp4"
+    file.write_bytes(encode(narrow, aspect=Fraction(4, 3)))
+    with facegrep.open(tmp_path / "store", device="cpu") as engine:
+        engine.create_library("lib")
+        engine.add("lib", media_id="m", source=file)
+        media, clips = engine.get("lib", "m"), engine.clips("lib", "m", MACRON_LATER)
+    small = video_photo(Photo("m", None), media, clips.clips, clips.video).thumbnail
+    assert small is not None
+    assert small.box is not None
+    x, _, width, _ = small.box
+    assert (x + width / 2) / small.width == pytest.approx(0.6, abs=0.03)

@@ -229,6 +229,8 @@ class JobOperations(IngestOperations):
             No such library.
         StoreError
             The outcome of an analysis cannot be made durable.
+        StoreCorrupt
+            Nor can it where the library's vectors are damaged; other libraries are gone on with.
         """
         given: object = timeout_s  # whatever the caller gave
         if given is not None and not (isinstance(given, (int, float)) and 0 <= given < 1e9):
@@ -251,14 +253,20 @@ class JobOperations(IngestOperations):
         with self._store.catalog.read() as connection:
             running = set(running_libraries(connection))
             rows = list_libraries(connection, self._account) if running else []
-            return any(
-                row.id in running
+            waiting = [
+                row.id
+                for row in rows
+                if row.id in running
                 and library in (None, row.name)
                 and any(  # one that has expired waits for nothing
                     list_running(connection, row, -1, 1, to_fetch=to_fetch) for to_fetch in kinds
                 )
-                for row in rows
-            )
+            ]
+        damages = self._shared.worker.damages
+        for library_id in waiting:
+            if library_id in damages:
+                raise damages[library_id]
+        return bool(waiting)
 
     def _is_there(self, library: LibraryRow, asset: NewAsset) -> bool:
         """Whether the same asset is stored; another of its id is `AlreadyExistsError`."""

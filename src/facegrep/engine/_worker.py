@@ -49,8 +49,8 @@ _PICTURES: Final = 16
 _OTHERS_WORK_S: Final = 0.2
 _OTHERS_WAIT_S: Final = 1.0
 _DISK_FAILED_S: Final = 30.0
-# Damaged: said where it is used. Dropped or switched off: its jobs ended with it.
-_ENDED: Final = (StoreCorrupt, NotFoundError, OperationDeniedError)
+# Of a library that was dropped or switched off: its jobs ended with it.
+_ENDED: Final = (NotFoundError, OperationDeniedError)
 
 
 class Worker:
@@ -78,6 +78,8 @@ class Worker:
         self._fetched = False
         self._closing = False
         self._error: StoreError | None = None
+        self.damages: dict[int, StoreCorrupt] = {}
+        """By library, what keeps its analyses from being entered: they stay Running."""
 
     def wake(self, *, after_s: float = 0.0) -> None:
         """Have it look for jobs that are Running, soon."""
@@ -158,7 +160,7 @@ class Worker:
         """Make those that can be made now, and begin to fetch what there is room for."""
         self._see_to_downloads()
         for library_id in self._libraries():
-            with contextlib.suppress(*_ENDED):
+            with self._left_if_damaged(library_id), contextlib.suppress(*_ENDED):
                 self._work_on(library_id)
 
     def _libraries(self) -> list[int]:
@@ -170,17 +172,30 @@ class Worker:
         with self._changed:
             self._fetched = False
         for download in self._downloads.done():
-            try:
-                self._take(download)
-            except _ENDED:
-                self._downloads.give_up(download)
+            with self._left_if_damaged(download.library_id):
+                try:
+                    self._take(download)
+                except (StoreCorrupt, *_ENDED) as error:
+                    self._downloads.give_up(download)
+                    if isinstance(error, StoreCorrupt):
+                        raise
         if self._downloads.is_full:
             return
         last = self._downloads.last_library_id
         for library_id in sorted(self._libraries(), key=lambda one: (one <= last, one)):
             if self._downloads.has_room(library_id):
-                with contextlib.suppress(*_ENDED):
+                with self._left_if_damaged(library_id), contextlib.suppress(*_ENDED):
                     self._fetch(library_id)
+
+    @contextlib.contextmanager
+    def _left_if_damaged(self, library_id: int) -> Iterator[None]:
+        """Go on with the other libraries, and keep what is wrong for who waits for this one."""
+        try:
+            yield
+        except StoreCorrupt as error:
+            self.damages[library_id] = error
+            with self._changed:
+                self._changed.notify_all()
 
     def _take(self, download: Download) -> None:
         """Analyse what was fetched, if it is still wanted."""
@@ -247,6 +262,7 @@ class Worker:
             job = Job(status, submit_ms, moment_ms, reason)
             outcomes.append(Outcome(row.ordinal, faces, job, sha256))
         self._store.set_analyses(library, outcomes)
+        self.damages.pop(library.id, None)
         with self._changed:
             self._changed.notify_all()
 

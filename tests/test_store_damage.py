@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 import facegrep
+from facegrep.store._assets import MediaRow
 from facegrep.store._checksum import checksum
+from facegrep.store._media_rows import sealed
 from facegrep.store._segments import HEADER_BYTES
 
 DIM = 16
@@ -197,6 +199,23 @@ def test_a_library_row_with_a_right_checksum_takes_no_memory_for_what_it_claims(
         with pytest.raises(facegrep.StoreCorrupt, match=r"'big'.*contradict"):
             engine.search("big", vector=np.ones(DIM))
         assert engine.search("other", vector=np.ones(DIM)).total == 10
+
+
+@pytest.mark.parametrize("first_slot", [None, -1, ROWS, 1 << 62, (1 << 63) - 1])
+def test_verify_says_what_a_row_with_a_right_checksum_has_no_place_for(
+    store: Path, first_slot: int | None
+) -> None:
+    connection = sqlite3.connect(store / "catalog.db")
+    row = MediaRow(*connection.execute("SELECT * FROM media WHERE media_id = '00007'").fetchone())
+    place = sealed(row._replace(first_slot=first_slot))[0]
+    update = "UPDATE media SET first_slot = ?, checksum = ? WHERE library_id = ? AND ordinal = ?"
+    connection.execute(update, (first_slot, place.checksum, row.library_id, row.ordinal))
+    connection.commit()
+    connection.close()
+    with facegrep.open(store, readonly=True) as engine:
+        damages = [damage.what for damage in engine.verify().damages]
+        assert len(damages) == 1
+        assert "slots of segment" in damages[0]
 
 
 def rewrite_library(store: Path, name: str, column: str, value: object) -> None:

@@ -379,9 +379,16 @@ def _wrong_places(
     if segment is None:
         yield f"assets name segment {segment_id}, which does not exist"
         return
-    places = np.array(sorted(taken), dtype=np.int64)
-    ends = places.sum(axis=1)
-    if (places[1:, 0] < ends[:-1]).any():
-        yield f"two assets share slots of segment {segment.file_name}"
-    if places[0, 0] < 0 or ends[-1] * segment.dim > segment.committed_bytes:
+    committed = segment.committed_bytes // segment.dim
+    try:
+        places = np.array(taken, dtype=np.int64)
+    except (TypeError, ValueError, OverflowError):
+        yield f"assets name slots of segment {segment.file_name} that are no numbers"
+        return
+    # Each alone before their sums, which a number that somebody made up would carry over.
+    if places.min() < 0 or places.max() > committed or places.sum(axis=1).max() > committed:
         yield f"assets name slots of segment {segment.file_name} beyond the committed ones"
+        return
+    places = places[np.argsort(places[:, 0], kind="stable")]
+    if (places[1:, 0] < places[:-1].sum(axis=1)).any():
+        yield f"two assets share slots of segment {segment.file_name}"

@@ -96,15 +96,13 @@ class PeopleOperations(SearchOperations):
                 )
             # Whatever the library's size: that is about pairs, and a mean of many strays less.
             rule = threshold_rule(row, threshold, self._shared.manifest)
-            required, reason = rule.value, rule.reason
+            required = same = cast("float", rule.value)  # it is one, since one was asked for
             roster = self._shared.rosters.read(connection, row)
-            same = required
             if roster.people:
                 searched = threshold_rule(row, "library", self._shared.manifest)
-                same, _ = searched.among(live_faces(connection, row))
-            folder, cosines = store.vectors.folder, (required, same)
-            faces = read_unknown_faces(connection, folder, row, roster, cast("float", cosines[1]))
-            return row, cast("float", cosines[0]), reason, faces
+                same = cast("float", searched.among(live_faces(connection, row))[0])
+            faces = read_unknown_faces(connection, store.vectors.folder, row, roster, same)
+            return row, required, rule.reason, faces
 
         row, required, reason, faces = store.read_library(self._account, library, read)
         firsts, clear = np.arange(len(faces.codes)), np.flatnonzero(faces.are_clear())

@@ -131,9 +131,9 @@ def _rewrite_row(store: Path, data: bytes) -> None:
             marks = ", ".join("?" * len(columns))
             connection.execute(f"INSERT INTO {name} VALUES ({marks})", new)
         if name == "media":
-            _make_libraries_right(connection)
+            make_libraries_right(connection)
         while name in _PROVED_BY:
-            name = _make_parents_right(connection, name)
+            name = make_parents_right(connection, name)
         connection.commit()
 
 
@@ -171,7 +171,7 @@ _PROVED_BY: Final = {
 }
 
 
-def _make_parents_right(connection: sqlite3.Connection, table: str) -> str:
+def make_parents_right(connection: sqlite3.Connection, table: str) -> str:
     """Make the digests right that prove the rows of a table; the table that has them."""
     parent, length = _PROVED_BY[table]
     sums: dict[tuple[Any, ...], int] = {}
@@ -186,7 +186,7 @@ def _make_parents_right(connection: sqlite3.Connection, table: str) -> str:
     return parent
 
 
-def _make_libraries_right(connection: sqlite3.Connection) -> None:
+def make_libraries_right(connection: sqlite3.Connection) -> None:
     """Have every library say that the assets it has are its own."""
     digests: dict[int, int] = {}
     for row in connection.execute("SELECT * FROM media").fetchall():

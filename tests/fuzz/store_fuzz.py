@@ -207,24 +207,33 @@ def _rewrite_index(store: Path, data: bytes) -> None:
         return
     path = paths[which % len(paths)]
     content = bytearray(path.read_bytes())
-    places = [
-        struct.unpack_from("<QQ", content, _CODE_HEADER + 16 * number)
-        for number in range(_SECTIONS)
+    section %= _SECTIONS - 1
+    _, length = places_of(content)[1 + section]
+    if length:
+        start = (at << shift % 8) % length
+        rewrite_section(content, section, start, data[4 : 4 + length - start])
+        path.write_bytes(content)
+
+
+def places_of(index: bytes | bytearray) -> list[tuple[int, int]]:
+    """Return the offset and length of each section of a saved index, of the checksums first."""
+    return [
+        struct.unpack_from("<QQ", index, _CODE_HEADER + 16 * number) for number in range(_SECTIONS)
     ]
-    offset, length = places[1 + section % (_SECTIONS - 1)]
-    if length == 0:
-        return
-    start = offset + (at << shift % 8) % length
-    part = data[4 : 4 + offset + length - start]
-    content[start : start + len(part)] = part
+
+
+def rewrite_section(index: bytearray, section: int, start: int, part: bytes) -> None:
+    """Overwrite bytes of a section (0: the notes), and make the checksums right."""
+    places = places_of(index)
+    start += places[1 + section][0]
+    index[start : start + len(part)] = part
     (table, _), first_page = places[0], places[1][0] // _PAGE
     for page in range(start // _PAGE, (start + max(1, len(part)) - 1) // _PAGE + 1):
-        found = crc32c(content[page * _PAGE : (page + 1) * _PAGE])
-        struct.pack_into("<I", content, table + 4 * (page - first_page), found)
-    checksums = content[table : first_page * _PAGE]
-    struct.pack_into("<I", content, _CODE_HEADER - 8, crc32c(checksums))
-    struct.pack_into("<I", content, _PAGE - 4, crc32c(content[: _PAGE - 4]))
-    path.write_bytes(content)
+        found = crc32c(index[page * _PAGE : (page + 1) * _PAGE])
+        struct.pack_into("<I", index, table + 4 * (page - first_page), found)
+    checksums = index[table : first_page * _PAGE]
+    struct.pack_into("<I", index, _CODE_HEADER - 8, crc32c(checksums))
+    struct.pack_into("<I", index, _PAGE - 4, crc32c(index[: _PAGE - 4]))
 
 
 _SECTIONS: Final = 30

@@ -121,7 +121,7 @@ def test_a_saved_index_that_was_rewritten_passes_its_checksums(
     monkeypatch.setattr(_library_index.LibraryIndex, "load", noting)
     for section in range(2, 16):
         fuzz_store(bytes([4, 0, section, 0, 0]) + b"\xff" * 16)
-    assert len(refusals) > 5
+    assert len(refusals) > 3
     assert not [why for why in refusals if "checksum" in why]
 
 

@@ -11,13 +11,17 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.fuzz.store_fuzz import make_libraries_right, make_parents_right
 
 import facegrep
-from facegrep.store import Receipt, Store
+from facegrep.store import MediaRow, Receipt, Store
+from facegrep.store._checksum import checksum
+from facegrep.store._media_rows import sealed as media_sealed
 
 DIM = 64
 PEOPLE = 300
@@ -326,3 +330,41 @@ def test_verify_says_which_rows_are_wrong(store: Path) -> None:
         (damage,) = engine.verify().damages
         assert damage.file == "catalog.db"
         assert "not those that were written" in damage.what
+
+
+@pytest.mark.parametrize("column", ["face_data", "code"])
+def test_a_sample_with_right_checksums_and_a_blob_of_another_length_is_damage(
+    store: Path, known: str, entities: list[str], column: str
+) -> None:
+    with sql(store / "catalog.db") as catalog:
+        catalog.execute(f"UPDATE recognition_sample SET {column} = x'00112233' WHERE number = 21")
+        seal(catalog, "recognition_sample", "number = 21")
+        assert make_parents_right(catalog, "recognition_sample") == "recognition_entity"
+        make_parents_right(catalog, "recognition_entity")
+    with facegrep.open(store) as engine:
+        engine.add_vectors("lib", ["a"], FACES[:1])
+        assert engine.verify().damages
+        with pytest.raises(facegrep.StoreCorrupt, match="'people'"):
+            engine.samples(known, entities[10])
+        with pytest.raises(facegrep.StoreCorrupt, match="'people'"):
+            engine.recognise("lib", "a")
+
+
+def test_an_asset_with_right_checksums_and_faces_of_another_number_is_damage(store: Path) -> None:
+    with facegrep.open(store) as engine:
+        engine.add_vectors("lib", ["a"], FACES[:1])
+    with sql(store / "catalog.db") as catalog:
+        catalog.execute("UPDATE media SET face_data = x'00112233' WHERE media_id = 'a'")
+        row = MediaRow._make(catalog.execute("SELECT * FROM media").fetchone())
+        catalog.execute("UPDATE media SET checksum = ?", (media_sealed(row)[0].checksum,))
+        make_libraries_right(catalog)
+    with facegrep.open(store) as engine:
+        for use in (engine.recognise, engine.get, partial(engine.clips, vector=FACES[0])):
+            with pytest.raises(facegrep.StoreCorrupt, match="'a'"):
+                use("lib", "a")
+
+
+def seal(catalog: sqlite3.Connection, table: str, where: str) -> None:
+    """Give a row the checksum that it should have."""
+    row = catalog.execute(f"SELECT * FROM {table} WHERE {where}").fetchone()
+    catalog.execute(f"UPDATE {table} SET checksum = ? WHERE {where}", (checksum(row[:-1]),))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.fuzz.store_fuzz import rewrite_section
 
 import facegrep
 from facegrep.engine import _indexes, _library_index
@@ -415,3 +416,26 @@ for round_ in range(6):
         everything = engine.search("lib", vector=VECTORS[0], threshold=-1.0, limit=1)
         assert everything.total == 300 + 3 * (6 * 80 - 3 * 40)
     assert len(files(path)) <= 1
+
+
+@pytest.mark.parametrize("ordinal", [-1, 7, 299, 300, 1 << 40])
+@pytest.mark.parametrize("ttl_ms", [None, 10**12])
+def test_a_file_that_somebody_made_up_about_other_assets_is_refused(
+    path: Path, tmp_path: Path, loads: list[str], ordinal: int, ttl_ms: int | None
+) -> None:
+    with facegrep.open(path) as engine:
+        engine.set_retention("lib", ttl_ms)
+        answer(engine)
+    expected = answer_without_files(path, tmp_path)
+    (file,) = files(path)
+    content = bytearray(file.read_bytes())
+    rewrite_section(content, KEYS, 0, ordinal.to_bytes(8, "little", signed=True))
+    file.write_bytes(content)
+    loads.clear()
+    with facegrep.open(path, readonly=True) as engine:
+        assert answer(engine) == expected
+    assert loads == ["refused"]
+
+
+KEYS = 2
+"""The section of a saved index that has the assets' ordinals (cpp/src/snapshot/snapshot.hpp)."""

@@ -6,8 +6,10 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tests.video_maker import ARDERN, MACRON, OBAMA, Actor, Scene, encode, film,
 
 from facegrep import FacegrepError, InvalidArgumentError, MissingExtraError, VideoError
 from facegrep.video import VideoLimits, analyze_video
+from facegrep.video._decode import Video
 from facegrep.vision import FaceAnalyzer
 
 av = pytest.importorskip("av", reason="PyAV is not installed (facegrep[video])")
@@ -294,3 +297,33 @@ def test_pyav_is_imported_by_an_analysis_alone() -> None:
     code = "import sys, facegrep.video; print('av' in sys.modules, 'onnxruntime' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("False False\n", "")
+
+
+class EndsInAnUnknownStream:
+    """A container whose demuxing ends as PyAV's does where a stream began after the opening.
+
+    Whether it does is said by what lies behind an array in its memory: no file does it always.
+    """
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, *streams: Any) -> Iterator[Any]:
+        yield from self._container.demux(*streams)
+        raise IndexError("list index out of range")
+
+
+def test_a_stream_that_begins_in_the_middle_of_a_file_is_nothing_to_stop_at() -> None:
+    video = encode(render([FACE], width=64, height=36), kind="mpegts")
+    frames = {}
+    for wrap in (lambda container: container, EndsInAnUnknownStream):
+        with Video(video, VideoLimits(), threads=1) as opened:
+            opened._container = wrap(opened._container)
+            frames[wrap] = [time_ms for _, time_ms in opened.frames()]
+            assert opened.truncated is None
+    plain, ended = frames.values()
+    assert len(plain) == 30
+    assert ended == plain

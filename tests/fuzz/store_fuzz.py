@@ -131,9 +131,9 @@ def _rewrite_row(store: Path, data: bytes) -> None:
             marks = ", ".join("?" * len(columns))
             connection.execute(f"INSERT INTO {name} VALUES ({marks})", new)
         if name == "media":
-            _make_libraries_right(connection)
+            make_libraries_right(connection)
         while name in _PROVED_BY:
-            name = _make_parents_right(connection, name)
+            name = make_parents_right(connection, name)
         connection.commit()
 
 
@@ -171,7 +171,7 @@ _PROVED_BY: Final = {
 }
 
 
-def _make_parents_right(connection: sqlite3.Connection, table: str) -> str:
+def make_parents_right(connection: sqlite3.Connection, table: str) -> str:
     """Make the digests right that prove the rows of a table; the table that has them."""
     parent, length = _PROVED_BY[table]
     sums: dict[tuple[Any, ...], int] = {}
@@ -186,7 +186,7 @@ def _make_parents_right(connection: sqlite3.Connection, table: str) -> str:
     return parent
 
 
-def _make_libraries_right(connection: sqlite3.Connection) -> None:
+def make_libraries_right(connection: sqlite3.Connection) -> None:
     """Have every library say that the assets it has are its own."""
     digests: dict[int, int] = {}
     for row in connection.execute("SELECT * FROM media").fetchall():
@@ -207,24 +207,33 @@ def _rewrite_index(store: Path, data: bytes) -> None:
         return
     path = paths[which % len(paths)]
     content = bytearray(path.read_bytes())
-    places = [
-        struct.unpack_from("<QQ", content, _CODE_HEADER + 16 * number)
-        for number in range(_SECTIONS)
+    section %= _SECTIONS - 1
+    _, length = places_of(content)[1 + section]
+    if length:
+        start = (at << shift % 8) % length
+        rewrite_section(content, section, start, data[4 : 4 + length - start])
+        path.write_bytes(content)
+
+
+def places_of(index: bytes | bytearray) -> list[tuple[int, int]]:
+    """Return the offset and length of each section of a saved index, of the checksums first."""
+    return [
+        struct.unpack_from("<QQ", index, _CODE_HEADER + 16 * number) for number in range(_SECTIONS)
     ]
-    offset, length = places[1 + section % (_SECTIONS - 1)]
-    if length == 0:
-        return
-    start = offset + (at << shift % 8) % length
-    part = data[4 : 4 + offset + length - start]
-    content[start : start + len(part)] = part
+
+
+def rewrite_section(index: bytearray, section: int, start: int, part: bytes) -> None:
+    """Overwrite bytes of a section (0: the notes), and make the checksums right."""
+    places = places_of(index)
+    start += places[1 + section][0]
+    index[start : start + len(part)] = part
     (table, _), first_page = places[0], places[1][0] // _PAGE
     for page in range(start // _PAGE, (start + max(1, len(part)) - 1) // _PAGE + 1):
-        found = crc32c(content[page * _PAGE : (page + 1) * _PAGE])
-        struct.pack_into("<I", content, table + 4 * (page - first_page), found)
-    checksums = content[table : first_page * _PAGE]
-    struct.pack_into("<I", content, _CODE_HEADER - 8, crc32c(checksums))
-    struct.pack_into("<I", content, _PAGE - 4, crc32c(content[: _PAGE - 4]))
-    path.write_bytes(content)
+        found = crc32c(index[page * _PAGE : (page + 1) * _PAGE])
+        struct.pack_into("<I", index, table + 4 * (page - first_page), found)
+    checksums = index[table : first_page * _PAGE]
+    struct.pack_into("<I", index, _CODE_HEADER - 8, crc32c(checksums))
+    struct.pack_into("<I", index, _PAGE - 4, crc32c(index[: _PAGE - 4]))
 
 
 _SECTIONS: Final = 30

@@ -40,6 +40,10 @@ class Expiry:
         """Write it, for a file."""
         return np.concatenate([[self._expired_ms], self._added_ms]).astype("<i8").tobytes()
 
+    def has_times_of(self, ordinals: NDArray[np.int64]) -> bool:
+        """Whether all of them are numbers that it has a time, or none, for."""
+        return not len(ordinals) or int(ordinals.max()) < len(self._added_ms)
+
     def added_ms(self, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return when assets were added, of those that are there."""
         return self._added_ms[ordinals]

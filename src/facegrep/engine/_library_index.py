@@ -85,6 +85,7 @@ class LibraryIndex:
         if core.dim != library.dim or len(notes) % 8 or notes[: _NOTES.size] != _NOTES.pack(*name):
             raise SnapshotDamaged(f"saved index {name}: it is another one's")
         hashes, self._expiry = _read_notes(notes)
+        _require_known(core.keys([]), hashes, self._expiry)
         self.faces = FaceIndex._of(core)
         self._hashes = hashes.copy()
         self._digest = int(self._hashes.sum())
@@ -258,6 +259,25 @@ def _corrupt(library: LibraryRow, what: str) -> StoreCorrupt:
         f"library {library.name!r}: {what}; other libraries of the store are not affected",
         library=library.name,
     )
+
+
+def _require_known(
+    ordinals: NDArray[np.int64], hashes: NDArray[np.uint64], expiry: Expiry | None
+) -> None:
+    """Refuse a file whose assets are not, each once, of those that its notes speak of.
+
+    Raises
+    ------
+    SnapshotDamaged
+        Somebody made it up.
+    """
+    seen = np.zeros(len(hashes), dtype=bool)
+    known = not len(ordinals) or (ordinals.min() >= 0 and ordinals.max() < len(hashes))
+    if known:
+        seen[ordinals] = True
+        known = bool(hashes[ordinals].all()) and np.count_nonzero(seen) == len(ordinals)
+    if not known or (expiry is not None and not expiry.has_times_of(ordinals)):
+        raise SnapshotDamaged("a saved index has other assets than its notes say")
 
 
 def _read_notes(notes: bytes) -> tuple[NDArray[np.uint64], Expiry | None]:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 
 from facegrep import _core
-from facegrep._errors import InvalidArgumentError, ModelMismatchError, NotFoundError
+from facegrep._errors import (
+    InvalidArgumentError,
+    ModelMismatchError,
+    NotFoundError,
+    StoreCorrupt,
+)
 from facegrep._index import _real_float32
 from facegrep._names import check_library_name, check_name, check_text
 from facegrep.engine._items import face_values
@@ -292,7 +297,11 @@ class RecognitionOperations(SearchOperations):
             rule = threshold_rule(row, "library", self._shared.manifest)
             threshold, _ = rule.among(live_faces(connection, row))
             (codes,) = read_asset_codes(connection, store.vectors.folder, row, [media])
-            values = unpack_faces(media.face_data, media.face_count)
+            try:
+                values = unpack_faces(media.face_data, media.face_count)
+            except ValueError as error:
+                what = f"library {library!r}, media {media_id!r}: {error}"
+                raise StoreCorrupt(what, library=library) from error
             who, scores = roster.assign(codes, -1.0 if threshold is None else threshold)
             return tuple(
                 RecognisedFace(

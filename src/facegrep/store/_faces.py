@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # Little-endian float32 a face: x, y, width, height (px), the detector's score, and five landmarks
 # (x, y). 60 bytes; float32 holds 1/512 px at 16384 px.
 FACE_VALUES: Final = 15
+FACE_BYTES: Final = 4 * FACE_VALUES
 
 
 def pack_faces(values: NDArray[np.float32]) -> bytes:

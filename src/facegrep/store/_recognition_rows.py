@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from facegrep._errors import ModelMismatchError, NotFoundError, StoreCorrupt
 from facegrep.store._checksum import checked, checksum, int64
+from facegrep.store._faces import FACE_BYTES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -342,7 +343,8 @@ def _recognition(row: tuple[object, ...]) -> RecognitionRow:
 
 def _sample(row: tuple[object, ...], library: RecognitionRow) -> SampleRow:
     found = SampleRow(*checked(row, SAMPLE))  # type: ignore[arg-type]  # STRICT columns
-    if len(found.code) != library.dim:
+    values = found.face_data
+    if len(found.code) != library.dim or (values is not None and len(values) != FACE_BYTES):
         raise _not_as_written(f"recognition library {library.name!r}")
     return found
 

@@ -225,6 +225,10 @@ class Video:
             yield from self._container.demux(self._stream, *sound)
         except MemoryError:
             raise
+        except IndexError:
+            # PyAV's, at the end: it asks the streams for what they hold, and does not know one that
+            # began after the opening. Those come last.
+            pass
         except (self._av.error.FFmpegError, OSError):
             self.truncated = f"damaged from {_seconds(self.end_ms)} on"
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.fuzz.store_fuzz import make_libraries_right
 
 import facegrep
+from facegrep.store import LibraryRow, list_libraries
 from facegrep.store._assets import MediaRow
 from facegrep.store._checksum import checksum
 from facegrep.store._media_rows import sealed
@@ -216,6 +218,32 @@ def test_verify_says_what_a_row_with_a_right_checksum_has_no_place_for(
         damages = [damage.what for damage in engine.verify().damages]
         assert len(damages) == 1
         assert "slots of segment" in damages[0]
+
+
+@pytest.mark.parametrize("face_count", [ROWS + 1, -1, 1 << 40])
+def test_an_asset_of_more_faces_than_its_library_is_damage_and_not_counted_to(
+    store: Path, face_count: int
+) -> None:
+    connection = sqlite3.connect(store / "catalog.db")
+    row = MediaRow(*connection.execute("SELECT * FROM media WHERE media_id = '00007'").fetchone())
+    whole = sealed(row._replace(face_count=face_count))[0]
+    update = "UPDATE media SET face_count = ?, checksum = ? WHERE library_id = ? AND ordinal = ?"
+    connection.execute(update, (face_count, whole.checksum, row.library_id, row.ordinal))
+    make_libraries_right(connection)
+    connection.commit()
+    connection.close()
+    with facegrep.open(store, readonly=True) as engine:
+        name = {row.id: row.name for row in libraries_of(engine)}[row.library_id]
+        for vectors in (False, True):
+            with pytest.raises(facegrep.StoreCorrupt, match=rf"'{name}'.*{face_count} faces"):
+                engine.get(name, "00007", vectors=vectors)
+            with pytest.raises(facegrep.StoreCorrupt, match=rf"'{name}'.*{face_count} faces"):
+                engine.media(name, limit=100, vectors=vectors)
+
+
+def libraries_of(engine: facegrep.Engine) -> list[LibraryRow]:
+    with engine._shared.store.catalog.read() as connection:
+        return list_libraries(connection, engine.account)
 
 
 def rewrite_library(store: Path, name: str, column: str, value: object) -> None:

@@ -66,6 +66,7 @@ class MediaOperations(EngineCore):
             found = find_media(connection, row, media_id)
             if found is None:
                 raise NotFoundError("media", media_id)
+            _require_possible(row, [found])
             folder = store.vectors.folder
             codes = read_asset_codes(connection, folder, row, [found])[0] if vectors else None
             return _media_of(found, codes, read_video_facts(connection, row, found))
@@ -103,6 +104,7 @@ class MediaOperations(EngineCore):
 
         def read(connection: sqlite3.Connection, row: LibraryRow) -> list[Media]:
             found = list_media(connection, row, after, count)
+            _require_possible(row, found)
             videos = [read_video_facts(connection, row, one) for one in found]
             if not vectors:
                 return list(map(_media_of, found, itertools.repeat(None), videos))
@@ -179,6 +181,17 @@ class MediaOperations(EngineCore):
         checked = check_names(media_ids, "media_ids")
         check_library_name(library)
         return self._writable.delete(self._find(library), checked, actor=self._actor)
+
+
+def _require_possible(library: LibraryRow, rows: Sequence[MediaRow]) -> None:
+    """Refuse an asset of more faces than its library has, before one is made of each."""
+    for row in rows:
+        if not 0 <= row.face_count <= library.face_count:
+            raise StoreCorrupt(
+                f"library {library.name!r}, media {row.media_id!r}: {row.face_count} faces, of "
+                f"{library.face_count} that the library has",
+                library=library.name,
+            )
 
 
 def _media_of(row: MediaRow, codes: NDArray[np.int8] | None, video: VideoFacts | None) -> Media:

@@ -86,11 +86,13 @@ asan: .venv/.installed  ## the native tests and those of FaceIndex under ASan an
 # printed, and the exit status is 1.
 SECONDS := 20
 JOBS := 2
+HAS_LIBFUZZER = echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' | \
+  clang++ -x c++ -fsanitize=fuzzer,address -o /dev/null - 2>/dev/null
 fuzz: .venv/.fuzz-tools  ## fuzz what reads bytes from outside (SECONDS=20 a target, JOBS=2 at a time)
-	@if command -v clang++ >/dev/null; then \
+	@if $(HAS_LIBFUZZER); then \
 	  $(WITH_TOOLS) $(QUIETLY) build/log/fuzz-configure cmake --preset fuzz && \
 	  $(WITH_TOOLS) $(QUIETLY) build/log/fuzz-build cmake --build --preset fuzz; \
-	else echo 'clang is absent: nothing native is fuzzed (Debian: clang libclang-rt-dev)'; fi
+	else echo 'clang with libFuzzer is absent: nothing native is fuzzed (Debian: clang libclang-rt-dev)'; fi
 	@$(PY) -m tests.fuzz --seconds $(SECONDS) --jobs $(JOBS) $(if $(SEED),--seed $(SEED)) $(TARGETS)
 
 # PART="128-1m 512-1m" measures these anew; without it, what was not measured yet. ISA=avx2 forces a tier.

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fuzz.store_fuzz import make_parents_right
 from tests.tracked import add_videos, require_same, store_of, track, video_asset, video_in, video_of
 
 import facegrep
@@ -194,6 +195,24 @@ def test_a_track_that_is_not_what_was_written_is_found_out(
         connection.execute(damage)
     with pytest.raises(facegrep.StoreCorrupt):
         video_in(engine, "lib", "v1")
+    require_same(video_in(engine, "lib", "v2"), person(2))
+    assert engine.verify().damages
+
+
+@pytest.mark.parametrize("times", [b"", bytes(4), bytes(400)])
+def test_a_track_with_right_checksums_and_another_number_of_times_is_found_out(
+    engine: facegrep.Engine, times: bytes
+) -> None:
+    add_some(engine, 4)
+    with sql(engine) as connection:
+        where = "WHERE ordinal = 1 AND number = 0"
+        connection.execute(f"UPDATE track SET face_times_ms = ? {where}", (times,))
+        row = connection.execute(f"SELECT * FROM track {where}").fetchone()
+        checksum = with_checksum(row[:-1])[-1]
+        connection.execute(f"UPDATE track SET checksum = ? {where}", (checksum,))
+        make_parents_right(connection, "track")
+    with pytest.raises(facegrep.StoreCorrupt, match="'lib'"):
+        engine.clips("lib", "v1", vector=FACES[3], threshold=-1.0)
     require_same(video_in(engine, "lib", "v2"), person(2))
     assert engine.verify().damages
 

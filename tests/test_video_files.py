@@ -299,31 +299,46 @@ def test_pyav_is_imported_by_an_analysis_alone() -> None:
     assert (run.stdout, run.stderr) == ("False False\n", "")
 
 
-class EndsInAnUnknownStream:
-    """A container whose demuxing ends as PyAV's does where a stream began after the opening.
+class Ending:
+    """A container whose demuxing ends with an error."""
 
-    Whether it does is said by what lies behind an array in its memory: no file does it always.
-    """
-
-    def __init__(self, container: Any) -> None:
+    def __init__(self, container: Any, error: BaseException) -> None:
         self._container = container
+        self._error = error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._container, name)
 
     def demux(self, *streams: Any) -> Iterator[Any]:
         yield from self._container.demux(*streams)
-        raise IndexError("list index out of range")
+        raise self._error
 
 
-def test_a_stream_that_begins_in_the_middle_of_a_file_is_nothing_to_stop_at() -> None:
+# Whether PyAV raises the first where a stream began after the opening is said by what lies behind
+# an array in its memory: no file does it always.
+@pytest.mark.parametrize(
+    ("error", "truncated"),
+    [
+        (IndexError("list index out of range"), None),
+        (av.error.MemoryError(12, "Cannot allocate memory"), "damaged, or out of memory, from 1.2"),
+        (av.error.InvalidDataError(1, "Invalid data"), "damaged from 1.2"),
+        (OSError(5, "Input/output error"), "damaged from 1.2"),
+    ],
+)
+def test_whatever_ends_a_file_what_was_decoded_stays(
+    error: BaseException, truncated: str | None
+) -> None:
     video = encode(render([FACE], width=64, height=36), kind="mpegts")
-    frames = {}
-    for wrap in (lambda container: container, EndsInAnUnknownStream):
-        with Video(video, VideoLimits(), threads=1) as opened:
-            opened._container = wrap(opened._container)
-            frames[wrap] = [time_ms for _, time_ms in opened.frames()]
-            assert opened.truncated is None
-    plain, ended = frames.values()
-    assert len(plain) == 30
-    assert ended == plain
+    with Video(video, VideoLimits(), threads=1) as opened:
+        opened._container = Ending(opened._container, error)
+        assert len(list(opened.frames())) == 30
+        assert (opened.truncated or "").startswith(truncated or "")
+        assert (opened.truncated is None) == (truncated is None)
+
+
+def test_memory_that_python_lacks_is_no_damage() -> None:
+    video = encode(render([FACE], width=64, height=36), kind="mpegts")
+    with Video(video, VideoLimits(), threads=1) as opened:
+        opened._container = Ending(opened._container, MemoryError())
+        with pytest.raises(MemoryError):
+            list(opened.frames())

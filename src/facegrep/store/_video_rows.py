@@ -194,6 +194,7 @@ def _is_wrong(row: _VideoRow, tracks: list[_TrackRow], face_count: int) -> bool:
         len(tracks) != row.track_count
         or int64(sum(track.checksum for track in tracks)) != row.digest
         or sum(track.face_count for track in tracks) != face_count
+        or any(len(track.face_times_ms) != 4 * track.face_count for track in tracks)
     )
 
 

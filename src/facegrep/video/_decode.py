@@ -223,8 +223,11 @@ class Video:
         sound = [stream for stream in self._container.streams if stream.type == "audio"]
         try:
             yield from self._container.demux(self._stream, *sound)
-        except MemoryError:
-            raise
+        except MemoryError as error:
+            if not isinstance(error, self._av.error.FFmpegError):
+                raise
+            # What libav says to a file that wants more memory than it lets any have.
+            self.truncated = f"damaged, or out of memory, from {_seconds(self.end_ms)} on"
         except IndexError:
             # PyAV's, at the end: it asks the streams for what they hold, and does not know one that
             # began after the opening. Those come last.

@@ -19,6 +19,7 @@ from tests.video_maker import ARDERN, MACRON, OBAMA, Actor, Scene, encode, film,
 from facegrep import FacegrepError, InvalidArgumentError, MissingExtraError, VideoError
 from facegrep.video import VideoLimits, analyze_video
 from facegrep.video._decode import Video
+from facegrep.video._upright import Converter, view_of
 from facegrep.vision import FaceAnalyzer
 
 av = pytest.importorskip("av", reason="PyAV is not installed (facegrep[video])")
@@ -342,3 +343,20 @@ def test_memory_that_python_lacks_is_no_damage() -> None:
         opened._container = Ending(opened._container, MemoryError())
         with pytest.raises(MemoryError):
             list(opened.frames())
+
+
+def test_a_frame_whose_pixels_cannot_be_converted_is_an_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(95, "Operation not supported")  # as libswscale does
+
+    class Refusing:
+        reformat = refuse
+
+    video = encode(render([FACE], width=64, height=36), kind="mpegts")
+    with Video(video, VideoLimits(), threads=1) as opened:
+        frame = next(opened.frames()).frame
+        monkeypatch.setattr(av.video.reformatter, "VideoReformatter", Refusing)
+        with pytest.raises(VideoError, match="cannot be converted"):
+            Converter().square(frame, view_of(frame, 1.0, 32))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from facegrep._errors import VideoError
 from facegrep.video._pyav import pyav
 from facegrep.video._results import PixelBox
 
@@ -128,7 +129,14 @@ class Converter:
         if use not in by_use:
             by_use[use] = pyav().video.reformatter.VideoReformatter()
         kind, scaling = how
-        return by_use[use].reformat(frame, *size, kind, interpolation=scaling, threads=1)
+        try:
+            return by_use[use].reformat(frame, *size, kind, interpolation=scaling, threads=1)
+        except (pyav().error.FFmpegError, OSError) as error:
+            # Of a file that says of its pixels what no pixels can be.
+            raise VideoError(
+                f"a frame of the video cannot be converted to {kind}: {error}",
+                reason="its pixels are of a kind that cannot be shown",
+            ) from error
 
 
 def _square(width: int, height: int, pixel_aspect: float) -> tuple[int, int]:

@@ -324,6 +324,7 @@ class Ending:
         (av.error.MemoryError(12, "Cannot allocate memory"), "damaged, or out of memory, from 1.2"),
         (av.error.InvalidDataError(1, "Invalid data"), "damaged from 1.2"),
         (OSError(5, "Input/output error"), "damaged from 1.2"),
+        (OverflowError("value too large to convert to int"), "damaged from 1.2"),
     ],
 )
 def test_whatever_ends_a_file_what_was_decoded_stays(

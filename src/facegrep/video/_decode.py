@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from facegrep.video._clock import Clock
-from facegrep.video._pyav import pyav
+from facegrep.video._pyav import is_of_file, pyav
 from facegrep.video._source import open_source, refused
 
 if TYPE_CHECKING:
@@ -118,7 +118,9 @@ class Video:
                 continue
             try:
                 decoded = packet.decode()
-            except (self._av.error.FFmpegError, OSError):
+            except Exception as error:
+                if not is_of_file(error):
+                    raise
                 self.frames_damaged += 1
                 in_a_row += 1
                 if in_a_row >= _DAMAGED_IN_A_ROW_MAX:
@@ -164,10 +166,10 @@ class Video:
                 metadata_errors="ignore",
                 io_open=_refuse_to_open,
             )
-        except Exception as error:  # whatever hostile bytes make PyAV raise
+        except Exception as error:
+            if not is_of_file(error):
+                raise
             if isinstance(error, MemoryError):
-                if not isinstance(error, self._av.error.FFmpegError):
-                    raise
                 # What libav says to one stream too many.
                 reason = f"more than {self._limits.streams_max} streams, or out of memory"
                 raise refused(self._name, reason) from error
@@ -223,17 +225,15 @@ class Video:
         sound = [stream for stream in self._container.streams if stream.type == "audio"]
         try:
             yield from self._container.demux(self._stream, *sound)
-        except MemoryError as error:
-            if not isinstance(error, self._av.error.FFmpegError):
-                raise
-            # What libav says to a file that wants more memory than it lets any have.
-            self.truncated = f"damaged, or out of memory, from {_seconds(self.end_ms)} on"
         except IndexError:
             # PyAV's, at the end: it asks the streams for what they hold, and does not know one that
             # began after the opening. Those come last.
             pass
-        except (self._av.error.FFmpegError, OSError):
-            self.truncated = f"damaged from {_seconds(self.end_ms)} on"
+        except Exception as error:
+            if not is_of_file(error):
+                raise
+            why = "damaged, or out of memory," if isinstance(error, MemoryError) else "damaged"
+            self.truncated = f"{why} from {_seconds(self.end_ms)} on"
 
     def _hear(self, packet: Any) -> None:  # noqa: ANN401
         """Note how far the sound goes: pictures may end before it, and nothing is missing then."""

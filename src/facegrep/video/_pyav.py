@@ -25,3 +25,12 @@ def pyav() -> Any:  # noqa: ANN401 - facegrep is typed without PyAV installed
             "run: pip install 'facegrep[video]'",
             extra="video",
         ) from error
+
+
+def is_of_file(error: Exception) -> bool:
+    """Whether what PyAV raised is about the file: hostile bytes bring out errors of any type.
+
+    Only that Python itself is short of memory is not; libav says so too of a file that wants more
+    than it lets any have.
+    """
+    return not isinstance(error, MemoryError) or isinstance(error, pyav().error.FFmpegError)

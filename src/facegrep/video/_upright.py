@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from facegrep._errors import VideoError
-from facegrep.video._pyav import pyav
+from facegrep.video._pyav import is_of_file, pyav
 from facegrep.video._results import PixelBox
 
 if TYPE_CHECKING:
@@ -131,7 +131,9 @@ class Converter:
         kind, scaling = how
         try:
             return by_use[use].reformat(frame, *size, kind, interpolation=scaling, threads=1)
-        except (pyav().error.FFmpegError, OSError) as error:
+        except Exception as error:
+            if not is_of_file(error):
+                raise
             # Of a file that says of its pixels what no pixels can be.
             raise VideoError(
                 f"a frame of the video cannot be converted to {kind}: {error}",

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import facegrep
@@ -291,36 +289,6 @@ def test_answers_are_bounded_in_bytes_and_the_oldest_go(
     assert engine.answers.get("lib", "t7") is not None
 
 
-@settings(max_examples=200)
-@given(st.lists(st.integers(0, 1000), min_size=1, max_size=6), st.integers(0, 3000))
-def test_a_share_is_fair(sizes: list[int], total: int) -> None:
-    share = _answers._fair_share(sizes, total)
-    assert sum(min(size, share) for size in sizes) <= max(total, 0)
-    if sum(sizes) > total:  # and could not be larger
-        assert sum(min(size, share + 1) for size in sizes) > total
-
-
-def test_an_account_that_keeps_a_lot_forgets_none_of_another(
-    engine: facegrep.Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine._shared.store.answers, "max_bytes", 200_000)
-    for account in ("default", "other", "third"):
-        view = engine.for_account(account)
-        if account != "default":
-            view.create_library("lib", dim=DIM, threshold=0.0)
-        fill(view, 1000)
-        put(view, "first")  # 16.5 kB each
-    for number in range(30):
-        put(engine, f"t{number}")
-        assert engine.answers.get("lib", f"t{number}") is not None
-    for account in ("other", "third"):
-        assert engine.for_account(account).answers.get("lib", "first") is not None
-    assert engine.answers.get("lib", "first") is None
-    with engine._shared.store.session.read() as connection:
-        (kept,) = connection.execute("SELECT sum(bytes) FROM answer").fetchone()
-    assert 150_000 < kept <= 200_000
-
-
 def test_what_processes_keep_side_by_side_stays_within_the_bound(
     engine: facegrep.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,7 +302,7 @@ def test_what_processes_keep_side_by_side_stays_within_the_bound(
             with engine._shared.store.session.read() as connection:
                 (kept,) = connection.execute("SELECT sum(bytes) FROM answer").fetchone()
             assert kept <= 100_000
-            assert kept > 85_000 or number < 170
+            assert kept > 90_000 or number < 180
         assert engine.answers.get("lib", "t399") is not None
 
 

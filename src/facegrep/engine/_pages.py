@@ -134,8 +134,8 @@ class Answers:
     """An account's answers by token, which the caller chooses.
 
     They live for a day, survive the process, are seen by every process of the store, and go with
-    their library; those of all accounts are bounded in bytes, and the oldest go first, of the
-    accounts that have more than their share. A readonly engine keeps them in memory. Thread-safe.
+    their library; all together are bounded in bytes, the oldest go first. A readonly engine keeps
+    them in memory. Thread-safe.
     """
 
     def __init__(

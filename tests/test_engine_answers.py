@@ -264,6 +264,16 @@ def test_answers_belong_to_their_account_and_library_incarnation(engine: facegre
         assert connection.execute("SELECT count(*) FROM answer").fetchone() == (0,)
 
 
+def test_a_receipt_counts_the_answers_of_its_account_alone(engine: facegrep.Engine) -> None:
+    other = engine.for_account("other")
+    other.create_library("lib", dim=DIM, threshold=0.0)
+    for view in (engine, other):
+        fill(view, 3)
+        put(view, "token")
+        view.delete("lib", media_ids=["m0000"])
+    assert engine.erase("lib", media_ids=["m0001"]).answers == 1
+
+
 def test_the_same_token_again_is_replaced(engine: facegrep.Engine) -> None:
     fill(engine, 3)
     put(engine, "token")

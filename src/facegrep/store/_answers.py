@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -245,31 +246,32 @@ class AnswerStore:
             expired.append((rowid,))
         connection.executemany("DELETE FROM answer WHERE rowid = ?", expired)
 
-    def forget_deleted(self, catalog: Database) -> int:
-        """Take out of every answer the hits that were deleted since; returns how many changed.
+    def forget_deleted(self, catalog: Database) -> Counter[str]:
+        """Take out of every answer the hits that were deleted since; how many changed, by account.
 
         Their places stay, so that pages cut before and after neither overlap nor skip. A damaged
-        answer loses everything, but its token stays, so that it is not taken for unknown.
+        answer loses everything, but its token stays, so that it is not taken for unknown; whose it
+        was is not known then, and it is counted as of "".
         """
-        changed = 0
+        changed: Counter[str] = Counter()
         with self._database.write() as transaction, catalog.read() as reader:
             connection = transaction.connection
             live = library_ids(reader)
             for rowid, row in _rows(connection):
                 if row is None:
-                    changed += _empty(connection, rowid)
+                    changed[""] += _empty(connection, rowid)
                     continue
                 if row.library_id not in live:
                     connection.execute("DELETE FROM answer WHERE rowid = ?", (rowid,))
-                    changed += 1
+                    changed[row.account] += 1
                     continue
                 gone = read_tombstones(reader, row.library_id, row.seq, str(row.library_id))
                 without = _without(row, gone) if gone else None
                 if without is not None:
                     values = with_checksum(without)[_BLOBS:]
                     connection.execute(_UPDATE, (*values, rowid))
-                    changed += 1
-            if changed:
+                    changed[row.account] += 1
+            if changed.total():
                 want_scrub(transaction)
         return changed
 

@@ -41,6 +41,7 @@ from facegrep.store._store_row import read_store
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections import Counter
     from collections.abc import Sequence
 
     from facegrep.store._assets import MediaRow
@@ -174,7 +175,11 @@ class EraseOperations(StoreCore):
         return _Begun(entry, transaction.seq, media_ids, segments, samples)
 
     def _receipt(
-        self, begun: _Begun, changed_answers: int | None, unknown_ids: list[str], answers: int
+        self,
+        begun: _Begun,
+        changed_answers: Counter[str] | None,
+        unknown_ids: list[str],
+        answers: int,
     ) -> Receipt:
         try:
             with self.catalog.read() as connection:
@@ -184,6 +189,8 @@ class EraseOperations(StoreCore):
                 "in no answer any more, and overwritten in every file, but there is no receipt: "
                 f"{_reason(error)}; erase the same again for one, which says that they are unknown"
             ) from error
+        if changed_answers is not None:  # of others it is told nothing
+            answers += changed_answers[begun.entry.account or ""] + changed_answers[""]
         return Receipt(
             library=begun.entry.library or "",
             media_ids=tuple(begun.media_ids),
@@ -193,7 +200,7 @@ class EraseOperations(StoreCore):
             generations=tuple(sorted({segment.generation for segment in begun.segments})),
             rewritten=("catalog.db", *([] if changed_answers is None else ["session.db"])),
             samples=tuple(begun.samples),
-            answers=answers + (changed_answers or 0),
+            answers=answers,
             begun_ms=begun.entry.time_ms,
             erased_ms=done.time_ms,
             begun_hash=begun.entry.hash.hex(),
@@ -216,8 +223,8 @@ class EraseOperations(StoreCore):
             return False
         return True
 
-    def _finish(self, timeout_s: float) -> int | None:
-        """Do all that is left to do; how many answers changed, ``None`` if no file of them did."""
+    def _finish(self, timeout_s: float) -> Counter[str] | None:
+        """Do all that is left; how many answers changed, ``None`` if no file of them did."""
         deadline = time.monotonic() + timeout_s
         done = 0
         try:
